@@ -1,0 +1,72 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .strictMemorySafety(),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name, dependencies: ["HubCommand", "HubMessage", "HubPipe", arguments, logging] + dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+}
+
+let package = Package(
+    name: "hub",
+    products: [],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "COpenSSLSystem", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .target(name: "COpenSSL", dependencies: ["COpenSSLSystem"]),
+        .target(name: "CHubSystem"),
+
+        library("HubMessage"),
+        library("HubPipe", ["HubMessage", "CHubSystem"]),
+        library("HubCommand", ["HubPipe", arguments, logging]),
+        library("HubDispatch", ["HubMessage"]),
+        library("HubQueue", ["HubMessage"]),
+        library("HubKeepalive", ["HubMessage"]),
+        library("HubStore", ["HubMessage", "CSQLite"]),
+        library("HubTLS", ["COpenSSL", nioCore]),
+        library("HubServe", ["HubPipe", "HubTLS", "HubMessage", nioCore, nioPosix, nioHTTP, nioWebSocket]),
+        library("HubCerts", ["HubTLS", nioCore, nioPosix, nioHTTP]),
+
+        program("hub-dispatch", ["HubDispatch"]),
+        program("hub-queue", ["HubQueue", "HubStore"]),
+        program("hub-keepalive", ["HubKeepalive"]),
+        program("hub-wsserve", ["HubServe", "HubTLS"]),
+        program("hub-certs", ["HubCerts", "HubTLS"]),
+        program("hub-swarm", ["HubTLS", nioCore, nioPosix, nioHTTP, nioWebSocket]),
+
+        tests("HubMessageTests", ["HubMessage"]),
+        tests("HubPipeTests", ["HubPipe"]),
+        tests("HubDispatchTests", ["HubDispatch", "HubMessage"]),
+        tests("HubQueueTests", ["HubQueue", "HubStore", "HubMessage"]),
+        tests("HubKeepaliveTests", ["HubKeepalive", "HubMessage"]),
+        tests("HubTLSTests", ["HubTLS", "HubCerts", nioCore]),
+        tests("HubServeTests", ["HubServe", "HubMessage", nioCore]),
+    ],
+    swiftLanguageModes: [.v6]
+)
