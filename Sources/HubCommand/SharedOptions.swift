@@ -1,0 +1,54 @@
+// Options that every stage has, with one meaning and one default.
+
+package import ArgumentParser
+package import Logging
+
+extension LogFormat: ExpressibleByArgument {}
+
+/// `--log-format` and `--log-level`.
+package struct LogOptions: ParsableArguments {
+    @Option(help: "Log lines as 'text' (level=info event=…) or as 'json' objects.")
+    package var logFormat: LogFormat = Environment.option("log-format", .text)
+
+    @Option(help: "Least severe level that is logged.")
+    package var logLevel: LogLevel = Environment.option("log-level", .info)
+
+    package init() {}
+
+    /// The program's logger; the message of a log call is the event's name, the details are metadata.
+    package func logger(_ label: String) -> Logger {
+        let format = logFormat
+        let level = Logger.Level(rawValue: logLevel.rawValue) ?? .info
+        return Logger(label: label) { _ in LineLogHandler(logLevel: level, format: format) }
+    }
+}
+
+/// The severities of `--log-level`.
+package enum LogLevel: String, ExpressibleByArgument, Sendable, CaseIterable {
+    case debug
+    case info
+    case notice
+    case warning
+    case error
+}
+
+/// `--rejects`, `--strict` and `--max-line`: what becomes of input that is no message.
+package struct LineOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Append each refused line, verbatim, to this file.", valueName: "file"))
+    package var rejects: String?
+
+    @Flag(help: "End with status 65 at the first refused line.")
+    package var strict = false
+
+    @Option(help: ArgumentHelp("Longest accepted line; longer ones are skipped to their end and refused.", valueName: "bytes"))
+    package var maxLine: ByteCount = Environment.option("max-line", .mebi(32))
+
+    package init() {}
+
+    package func validate() throws {
+        // Byte positions within a line are held in 32 bits.
+        guard (64...(1 << 30)).contains(maxLine.bytes) else {
+            throw ValidationError("--max-line must lie between 64 bytes and 1 GiB")
+        }
+    }
+}

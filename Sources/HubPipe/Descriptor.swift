@@ -1,0 +1,83 @@
+// Owned file descriptors, and the ways in which the hub opens files and FIFOs.
+
+internal import CHubSystem
+
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+
+/// An open file descriptor; closed when it goes out of use.
+package struct Descriptor: ~Copyable {
+    package let raw: Int32
+
+    /// Takes over `raw`.
+    package init(adopting raw: Int32) { self.raw = raw }
+
+    deinit { _ = close(raw) }
+
+    /// Opens an input file or FIFO. A FIFO opens at once, whether or not it has a writer;
+    /// it must be read only once it is reported readable, because before the first writer it looks ended.
+    package static func input(_ path: String) throws(PipeError) -> Descriptor {
+        let raw = unsafe CHub_open(path, O_RDONLY | O_NONBLOCK, 0)
+        guard raw >= 0 else { throw PipeError(.openForReading, "cannot open \(path)", errno: CHub_errno()) }
+        guard CHub_file_type(raw) != Int32(S_IFDIR) else {
+            _ = close(raw)
+            throw PipeError(.openForReading, "cannot read \(path)", errno: EISDIR)
+        }
+        return Descriptor(adopting: raw)
+    }
+
+    /// Opens an output: a FIFO, or a regular file to append to, which is created with mode 0600.
+    ///
+    /// A FIFO without reader is tried again for `patience` nanoseconds.
+    /// - Parameter waiting: called once when the wait begins.
+    package static func output(
+        _ path: String, patience: Int64 = 10_000_000_000, waiting: () -> Void = {}
+    ) throws(PipeError) -> Descriptor {
+        let deadline = monotonicNanoseconds() + patience
+        var said = false
+        while true {
+            let raw = unsafe CHub_open(path, O_WRONLY | O_NONBLOCK | O_APPEND | O_CREAT, 0o600)
+            if raw >= 0 { return Descriptor(adopting: raw) }
+            let failure = CHub_errno()
+            guard failure == ENXIO else { throw PipeError(.create, "cannot open \(path) for writing", errno: failure) }
+            guard monotonicNanoseconds() < deadline else {
+                throw PipeError(.create, "nobody reads the FIFO \(path)")
+            }
+            if !said {
+                waiting()
+                said = true
+            }
+            _ = usleep(20_000)
+        }
+    }
+
+    /// Standard output as a non-blocking descriptor of its own.
+    ///
+    /// A pipe is opened anew through `/proc`, because the flag belongs to the open file, which the parent shell may share.
+    package static func standardOutput() throws(PipeError) -> Descriptor {
+        try duplicate(1, O_WRONLY)
+    }
+
+    /// Standard input, likewise.
+    package static func standardInput() throws(PipeError) -> Descriptor {
+        try duplicate(0, O_RDONLY)
+    }
+
+    private static func duplicate(_ number: Int32, _ mode: Int32) throws(PipeError) -> Descriptor {
+        let type = CHub_file_type(number)
+        guard type >= 0 else {
+            throw PipeError(mode == O_RDONLY ? .openForReading : .create, "descriptor \(number) is closed", errno: CHub_errno())
+        }
+        if type == Int32(S_IFIFO) {
+            let raw = unsafe CHub_open("/proc/self/fd/\(number)", mode | O_NONBLOCK, 0)
+            if raw >= 0 { return Descriptor(adopting: raw) }
+        }
+        let raw = dup(number)
+        guard raw >= 0 else { throw PipeError(.system, "cannot duplicate descriptor \(number)", errno: CHub_errno()) }
+        // A terminal, socket or regular file keeps its flags: the owner is another process; the poll loop asks before it reads or writes.
+        return Descriptor(adopting: raw)
+    }
+}
