@@ -1,0 +1,118 @@
+// The poll loop of a stage: descriptors, timers and signals become calls, in one thread.
+
+internal import HubMessage
+
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+
+/// Drives one stage until it is done.
+///
+/// Each turn waits, reads at most 64 KiB from each ready input, hands over every complete line, ticks the stage, and writes each
+/// output once (design: "Flow control", rule 5). Inputs are served in their order: a ready earlier input is read empty first.
+package final class StageLoop {
+    private let inputs: [LineReader]
+    private let outputs: [LineWriter]
+    private let rejects: Rejects
+    private let signals: Descriptor
+    private var polls: [pollfd] = []
+    /// For each entry of `polls` after the signal: the input, or nil for an output.
+    private var polledInputs: [Int?] = []
+    private var isTerminating = false
+
+    /// - Parameter inputs: the first has the highest priority.
+    package init(inputs: [LineReader], outputs: [LineWriter], rejects: Rejects) throws(PipeError) {
+        self.inputs = inputs
+        self.outputs = outputs
+        self.rejects = rejects
+        signals = try SystemSignals.open()
+    }
+
+    /// Runs until the stage is done and its outputs are flushed, or an output's reader has gone.
+    package func run(_ stage: some Stage) throws(PipeError) {
+        try stage.tick(now: monotonicNanoseconds())
+        while true {
+            for output in outputs where output.pending > 0 { try output.flush() }
+            let isDone = stage.isDone
+            if isDone, outputs.allSatisfy({ $0.pending == 0 }) { return }
+            try wait(stage, readsInput: !isDone && !isTerminating)
+            let now = monotonicNanoseconds()
+            takeSignals(stage, now)
+            for (position, input) in polledInputs.enumerated() {
+                guard let input, polls[position + 1].revents != 0 else { continue }
+                // A stage may close its gates while an earlier input is served.
+                guard !isTerminating, stage.wantsInput(input) else { continue }
+                try serve(input, stage, now)
+            }
+            try stage.tick(now: now)
+        }
+    }
+
+    private func wait(_ stage: some Stage, readsInput: Bool) throws(PipeError) {
+        polls.removeAll(keepingCapacity: true)
+        polledInputs.removeAll(keepingCapacity: true)
+        polls.append(pollfd(fd: signals.raw, events: Int16(POLLIN), revents: 0))
+        if readsInput {
+            for (number, input) in inputs.enumerated() where !input.hasEnded && stage.wantsInput(number) {
+                polls.append(pollfd(fd: input.descriptor.raw, events: Int16(POLLIN), revents: 0))
+                polledInputs.append(number)
+            }
+        }
+        for output in outputs where output.pending > 0 {
+            polls.append(pollfd(fd: output.descriptor.raw, events: Int16(POLLOUT), revents: 0))
+            polledInputs.append(nil)
+        }
+        var timeout: Int32 = -1
+        if let deadline = stage.deadline {
+            let left = max(0, deadline - monotonicNanoseconds())
+            timeout = Int32(clamping: (left + 999_999) / 1_000_000)
+        }
+        let count = unsafe polls.withUnsafeMutableBufferPointer { unsafe poll($0.baseAddress, nfds_t($0.count), timeout) }
+        if count < 0 {
+            for position in polls.indices { polls[position].revents = 0 }
+        }
+    }
+
+    private func takeSignals(_ stage: some Stage, _ now: Int64) {
+        guard polls[0].revents != 0 else { return }
+        while let signal = SystemSignals.next(signals) {
+            switch signal {
+            case .report: stage.report()
+            case .hangUp: stage.reload()
+            case .terminate:
+                // The second one asks for the end at once, whatever is unwritten.
+                if isTerminating { _exit(75) }
+                isTerminating = true
+                stage.terminate(now: now)
+            }
+        }
+    }
+
+    private func serve(_ number: Int, _ stage: some Stage, _ now: Int64) throws(PipeError) {
+        let input = inputs[number]
+        if try input.read() == .wouldBlock { return }
+        while let piece = unsafe input.next() {
+            switch unsafe piece {
+            case .line(let bytes, let line):
+                if let reason = try unsafe take(bytes, number, stage, now) {
+                    try unsafe rejects.refuse(bytes, input: input.name, line: line, reason: reason)
+                }
+            case .overlong(let bytes, let line, let isLast):
+                try unsafe rejects.refusePart(bytes, input: input.name, line: line, isLast: isLast, reason: "line too long")
+            }
+        }
+        if input.hasEnded { stage.inputEnded(number, now: now) }
+    }
+
+    private func take(_ bytes: UnsafeRawBufferPointer, _ input: Int, _ stage: some Stage, _ now: Int64) throws(PipeError) -> String? {
+        let line: Line
+        do throws(MessageError) {
+            line = try unsafe Line.scan(bytes)
+        } catch {
+            return error.description
+        }
+        return try stage.take(line, from: input, now: now)
+    }
+}
