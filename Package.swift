@@ -52,13 +52,14 @@ let package = Package(
         library("HubTLS", ["COpenSSL", nioCore]),
         library("HubServe", ["HubPipe", "HubTLS", "HubMessage", nioCore, nioPosix, nioHTTP, nioWebSocket]),
         library("HubCerts", ["HubTLS", nioCore, nioPosix, nioHTTP]),
+        library("HubSwarm", ["HubMessage", "HubPipe", "HubTLS", nioCore, nioPosix, nioHTTP]),
 
         program("hub-dispatch", ["HubDispatch"]),
         program("hub-queue", ["HubQueue", "HubStore"]),
         program("hub-keepalive", ["HubKeepalive"]),
         program("hub-wsserve", ["HubServe", "HubTLS"]),
         program("hub-certs", ["HubCerts", "HubTLS"]),
-        program("hub-swarm", ["HubTLS", nioCore, nioPosix, nioHTTP, nioWebSocket]),
+        program("hub-swarm", ["HubSwarm", nioCore, nioPosix]),
 
         tests("HubMessageTests", ["HubMessage"]),
         tests("HubPipeTests", ["HubPipe"]),
@@ -67,6 +68,7 @@ let package = Package(
         tests("HubKeepaliveTests", ["HubKeepalive", "HubMessage"]),
         tests("HubTLSTests", ["HubTLS", "HubCerts", nioCore]),
         tests("HubServeTests", ["HubServe", "HubMessage", nioCore]),
+        tests("HubSwarmTests", ["HubSwarm", "HubMessage", "HubTLS", nioCore]),
     ],
     swiftLanguageModes: [.v6]
 )
