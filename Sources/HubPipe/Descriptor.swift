@@ -81,3 +81,23 @@ package struct Descriptor: ~Copyable {
         return Descriptor(adopting: raw)
     }
 }
+
+extension Descriptor {
+    /// The whole of a small file.
+    /// - Throws: when it cannot be read, or is longer than `limit` bytes.
+    package static func contents(of path: String, limit: Int) throws(PipeError) -> [UInt8] {
+        let descriptor = try input(path)
+        var bytes: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = unsafe part.withUnsafeMutableBytes { unsafe read(descriptor.raw, $0.baseAddress, $0.count) }
+            if count == 0 { return bytes }
+            guard count > 0 else {
+                if CHub_errno() == EINTR { continue }
+                throw PipeError(.openForReading, "cannot read \(path)", errno: CHub_errno())
+            }
+            bytes.append(contentsOf: part[..<count])
+            guard bytes.count <= limit else { throw PipeError(.openForReading, "\(path) is longer than \(limit) bytes") }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+// The parts of a stage that every executable sets up alike: refused lines, inputs, counters.
+
+package import HubPipe
+package import Logging
+
+extension LineOptions {
+    /// Refused lines of this program: logged as `level=warn event=reject input=- line=2 reason=…`.
+    package func makeRejects(_ logger: Logger) throws(PipeError) -> Rejects {
+        try Rejects(path: rejects, isStrict: strict) { report in
+            logger.warning(
+                "reject",
+                metadata: ["input": "\(report.input)", "line": "\(report.line)", "reason": "\(report.reason)"])
+        }
+    }
+
+    /// Opens the inputs; none means standard input.
+    package func openInputs(_ paths: [String]) throws(PipeError) -> [LineReader] {
+        var readers: [LineReader] = []
+        for path in paths.isEmpty ? ["-"] : paths {
+            readers.append(try LineReader.open(path, maxLine: maxLine.bytes))
+        }
+        return readers
+    }
+}
+
+extension Logger {
+    /// One line of counters, as SIGUSR1 asks for.
+    package func counters(_ values: KeyValuePairs<String, Int>) {
+        notice("counters", metadata: Metadata(uniqueKeysWithValues: values.map { ($0.key, "\($0.value)") }))
+    }
+
+    /// Opens an output; a FIFO without reader is waited for, and the log says so.
+    package func openOutput(_ path: String) throws(PipeError) -> LineWriter {
+        try LineWriter.open(path) { info("waiting_for_reader", metadata: ["path": "\(path)"]) }
+    }
+}

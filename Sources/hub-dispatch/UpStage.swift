@@ -1,0 +1,95 @@
+// hub-dispatch up between its descriptors.
+
+internal import HubCommand
+internal import HubDispatch
+internal import HubMessage
+internal import HubPipe
+internal import Logging
+
+final class UpStage: Stage {
+    private var dispatcher: UpstreamDispatcher
+    private var openInputs: Int
+    private let output: SpillWriter
+    private let feedback: SpillWriter
+    private let destinations: [UpstreamDispatcher.Module: SpillWriter]
+    private let rejects: Rejects
+    private let logger: Logger
+    private var isTerminated = false
+    private var wasFull = false
+
+    /// Every output, the feedback first.
+    let all: [SpillWriter]
+
+    init(
+        _ dispatcher: UpstreamDispatcher, inputCount: Int, output: SpillWriter, feedback: SpillWriter,
+        destinations: [UpstreamDispatcher.Module: SpillWriter], rejects: Rejects, logger: Logger
+    ) {
+        self.dispatcher = dispatcher
+        openInputs = inputCount
+        self.output = output
+        self.feedback = feedback
+        self.destinations = destinations
+        self.rejects = rejects
+        self.logger = logger
+        all = [feedback, output] + destinations.values
+    }
+
+    func take(_ line: Line, from input: Int, now: Int64) -> String? {
+        switch dispatcher.route(line) {
+        case .drop: break
+        case .refused(let reason): return reason
+        case .feedback: write(feedback) { line.appendUnchanged(to: &$0) }
+        case .refusalOfNode:
+            logger.warning(
+                "node_error",
+                metadata: [
+                    "node": "\(line.string(line.index.hub.node))", "parent_msg_id": "\(line.string(line.index.header.parentID))",
+                    "resource": "\(line.string(line.index.route.resource))",
+                ])
+            write(feedback) { line.appendUnchanged(to: &$0) }
+        case .out(let module, let prefixed): writeOut(line, module, prefixed)
+        case .both:
+            write(feedback) { line.appendUnchanged(to: &$0) }
+            writeOut(line, .edgecontroller, false)
+        case .certificateAuthority:
+            write(feedback) { dispatcher.appendCertificate(for: line, time: wallMicroseconds(), to: &$0) }
+        }
+        return nil
+    }
+
+    private func writeOut(_ line: Line, _ module: UpstreamDispatcher.Module, _ prefixed: Bool) {
+        write(destinations[module] ?? output) { dispatcher.appendOut(line, module, prefixed: prefixed, to: &$0) }
+    }
+
+    private func write(_ target: SpillWriter, _ append: (inout [UInt8]) -> Void) {
+        let start = target.writer.buffer.count
+        append(&target.writer.buffer)
+        target.appended(from: start)
+    }
+
+    func wantsInput(_ input: Int) -> Bool { !all.contains { $0.isFull } }
+
+    func tick(now: Int64) throws(PipeError) {
+        for target in all { try target.refill() }
+        let isFull = all.contains { $0.isFull }
+        if isFull != wasFull {
+            wasFull = isFull
+            let blocked = all.filter { $0.isFull }.map(\.writer.name).joined(separator: ", ")
+            logger.warning(isFull ? "output_full" : "output_free", metadata: isFull ? ["output": "\(blocked)"] : nil)
+        }
+    }
+
+    func inputEnded(_ input: Int, now: Int64) { openInputs -= 1 }
+    func terminate(now: Int64) { isTerminated = true }
+    var isDone: Bool { (isTerminated || openInputs == 0) && all.allSatisfy { $0.pending == $0.writer.pending } }
+
+    func report() {
+        let counters = dispatcher.counters
+        logger.counters([
+            "acknowledgements": counters.acknowledgements, "node_errors": counters.nodeErrors, "keepalives": counters.keepalives,
+            "out": counters.out, "events": counters.events, "ca_requests": counters.caRequests, "refused": counters.refused,
+            "rejected": rejects.count, "held_bytes": all.reduce(0) { $0 + $1.writer.pending },
+            "spilled_bytes": all.reduce(0) { $0 + $1.spilled },
+        ])
+    }
+}
