@@ -10,6 +10,8 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include "CHubSSL.h"
+
 int CHub_SSL_CTX_set_min_proto_version(SSL_CTX *context, int version);
 
 #endif

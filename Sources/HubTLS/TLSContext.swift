@@ -1,0 +1,129 @@
+// The owner of an SSL_CTX: what all connections of one server, or of one client, have in common.
+// TLS 1.2 or later, no renegotiation, no compression. Resumption is stateful (design: "Figures to beat"): with SSL_OP_NO_TICKET
+// a ticket is a key into this context's cache, so a new context, made after a reload, resumes nothing that the old one verified.
+
+internal import COpenSSL
+
+/// What a server proves, whom it trusts, and how many sessions it remembers.
+package struct TLSServerSettings: Sendable {
+    package enum ClientCertificate: Sendable, Equatable {
+        /// None is asked for.
+        case none
+        /// One is asked for; if it comes, it must verify.
+        case optional
+        /// The handshake fails without one that verifies.
+        case required
+    }
+
+    package var identity: TLSIdentity
+    /// PEM of the authorities that sign client certificates; needed unless `clientCertificate` is `none`.
+    package var clientAuthorities: [UInt8]
+    package var clientCertificate: ClientCertificate
+    /// Most sessions that can be resumed; about 2 KB each.
+    package var sessionCacheSize = 20_000
+    /// Seconds for which a session can be resumed.
+    package var sessionLifetime = 3600
+
+    package init(identity: TLSIdentity, clientAuthorities: [UInt8] = [], clientCertificate: ClientCertificate = .none) {
+        self.identity = identity
+        self.clientAuthorities = clientAuthorities
+        self.clientCertificate = clientCertificate
+    }
+}
+
+/// An `SSL_CTX`. It is not changed after its factory returns, and OpenSSL itself locks its reference count and its session cache:
+/// any thread may make connections from it.
+@safe package final class TLSContext: @unchecked Sendable {
+    let raw: OpaquePointer
+    let isServer: Bool
+
+    private init(adopting raw: OpaquePointer, isServer: Bool) {
+        unsafe self.raw = unsafe raw
+        self.isServer = isServer
+    }
+
+    deinit { unsafe SSL_CTX_free(raw) }
+
+    /// A context for the accepting side.
+    ///
+    /// - Throws: `TLSError` with code `.certificate` when the authorities do not parse, `.context` when OpenSSL refuses a setting.
+    package static func server(_ settings: TLSServerSettings) throws(TLSError) -> TLSContext {
+        let context = try make(isServer: true)
+        try context.use(settings.identity)
+        guard unsafe SSL_CTX_set_session_id_context(context.raw, "hub", 3) == 1 else { throw failure("session id context") }
+        _ = unsafe CHub_SSL_CTX_set_session_cache_mode(context.raw, Int(SSL_SESS_CACHE_SERVER))
+        _ = unsafe CHub_SSL_CTX_sess_set_cache_size(context.raw, settings.sessionCacheSize)
+        _ = unsafe SSL_CTX_set_timeout(context.raw, settings.sessionLifetime)
+        _ = unsafe SSL_CTX_set_options(context.raw, CHub_SSL_OP_NO_TICKET)
+        // Each ticket is a cache entry, and a client that comes back uses one.
+        guard unsafe SSL_CTX_set_num_tickets(context.raw, 1) == 1 else { throw failure("number of tickets") }
+        switch settings.clientCertificate {
+        case .none: unsafe SSL_CTX_set_verify(context.raw, SSL_VERIFY_NONE, nil)
+        case .optional: unsafe SSL_CTX_set_verify(context.raw, SSL_VERIFY_PEER, nil)
+        case .required: unsafe SSL_CTX_set_verify(context.raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
+        }
+        if settings.clientCertificate != .none {
+            for authority in try context.trust(settings.clientAuthorities) {
+                guard unsafe SSL_CTX_add_client_CA(context.raw, authority.raw) == 1 else { throw failure("client authorities") }
+            }
+        }
+        return context
+    }
+
+    /// A context for the connecting side.
+    ///
+    /// - Parameter authorities: PEM of the only authorities that a server certificate may come from; nil accepts any server.
+    /// - Parameter identity: the client certificate; a connection can bring its own instead.
+    package static func client(authorities: [UInt8]?, identity: TLSIdentity? = nil) throws(TLSError) -> TLSContext {
+        let context = try make(isServer: false)
+        if let identity { try context.use(identity) }
+        _ = unsafe CHub_SSL_CTX_set_session_cache_mode(context.raw, Int(SSL_SESS_CACHE_OFF))
+        if let authorities {
+            _ = try context.trust(authorities)
+            unsafe SSL_CTX_set_verify(context.raw, SSL_VERIFY_PEER, nil)
+        } else {
+            unsafe SSL_CTX_set_verify(context.raw, SSL_VERIFY_NONE, nil)
+        }
+        return context
+    }
+
+    private static func make(isServer: Bool) throws(TLSError) -> TLSContext {
+        ERR_clear_error()
+        guard let raw = unsafe SSL_CTX_new(isServer ? TLS_server_method() : TLS_client_method()) else {
+            throw TLSError(.allocation, "no memory for a TLS context", drainErrorQueue())
+        }
+        let context = unsafe TLSContext(adopting: raw, isServer: isServer)
+        guard unsafe CHub_SSL_CTX_set_min_proto_version(context.raw, TLS1_2_VERSION) == 1 else { throw failure("TLS version") }
+        _ = unsafe SSL_CTX_set_options(context.raw, CHub_SSL_OP_NO_RENEGOTIATION | CHub_SSL_OP_NO_COMPRESSION)
+        // Idle connections give their record buffers back (2 × 16 KiB); a retried write may come from another address.
+        _ = unsafe CHub_SSL_CTX_set_mode(context.raw, Int(SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER))
+        // A peer's chain is read into memory before it is verified.
+        _ = unsafe CHub_SSL_CTX_set_max_cert_list(context.raw, 32 << 10)
+        return context
+    }
+
+    private func use(_ identity: TLSIdentity) throws(TLSError) {
+        guard unsafe SSL_CTX_use_certificate(raw, identity.chain[0].raw) == 1, unsafe SSL_CTX_use_PrivateKey(raw, identity.key.raw) == 1
+        else {
+            throw Self.failure("certificate and key")
+        }
+        for certificate in identity.chain.dropFirst() {
+            guard unsafe CHub_SSL_CTX_add1_chain_cert(raw, certificate.raw) == 1 else { throw Self.failure("certificate chain") }
+        }
+    }
+
+    /// Trusts the authorities of `pem`, self-signed or not, as Go's certificate pools do.
+    private func trust(_ pem: [UInt8]) throws(TLSError) -> [SharedCertificate] {
+        let authorities = try SharedCertificate.readAll(pem: pem)
+        guard let store = unsafe SSL_CTX_get_cert_store(raw) else { throw Self.failure("certificate store") }
+        for authority in authorities {
+            guard unsafe X509_STORE_add_cert(store, authority.raw) == 1 else { throw Self.failure("authority") }
+        }
+        guard unsafe X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN)) == 1 else { throw Self.failure("verification flags") }
+        return authorities
+    }
+
+    private static func failure(_ what: String) -> TLSError {
+        TLSError(.context, "OpenSSL refused the \(what)", drainErrorQueue())
+    }
+}
