@@ -1,0 +1,36 @@
+// Small files that others read while they are written: a new file takes the old one's place by rename.
+
+internal import CHubSystem
+
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+
+package enum AtomicFile {
+    /// Replaces the file at `path`; a reader sees the old or the new content, never a part.
+    /// - Parameter mode: permission bits of the file.
+    package static func write(_ bytes: [UInt8], to path: String, mode: UInt32 = 0o644) throws(PipeError) {
+        let temporary = "\(path).\(getpid()).tmp"
+        _ = unsafe unlink(temporary)
+        let raw = unsafe CHub_open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode)
+        guard raw >= 0 else { throw PipeError(.create, "cannot create \(temporary)", errno: CHub_errno()) }
+        var left = bytes[...]
+        while !left.isEmpty {
+            guard let count = RawDescriptor.writeSome(raw, left) else {
+                let failure = CHub_errno()
+                _ = close(raw)
+                _ = unsafe unlink(temporary)
+                throw PipeError(.write, "cannot write \(temporary)", errno: failure)
+            }
+            left = left.dropFirst(count)
+        }
+        _ = close(raw)
+        guard unsafe rename(temporary, path) == 0 else {
+            let failure = CHub_errno()
+            _ = unsafe unlink(temporary)
+            throw PipeError(.create, "cannot replace \(path)", errno: failure)
+        }
+    }
+}

@@ -1,0 +1,105 @@
+// hub-keepalive between its descriptors.
+
+internal import HubCommand
+internal import HubKeepalive
+internal import HubMessage
+internal import HubPipe
+internal import Logging
+
+final class KeepaliveStage: Stage {
+    private var monitor: KeepaliveMonitor
+    private var output = KeepaliveMonitor.Output()
+    private var openInputs: Int
+    private let live: LineWriter
+    private let control: LineWriter
+    private let statusFile: String?
+    private var statusDue: Int64 = 0
+    private let rejects: Rejects
+    private let logger: Logger
+    private var wasListening = true
+    private var isTerminated = false
+
+    /// Output that may wait before input is left alone.
+    private static let fullAt = 1 << 20
+    private static let statusInterval: Int64 = 10_000_000_000
+
+    init(
+        timeout: Int64, inputCount: Int, live: LineWriter, control: LineWriter, statusFile: String?, rejects: Rejects, logger: Logger
+    ) {
+        monitor = KeepaliveMonitor(timeout: timeout, now: monotonicNanoseconds())
+        openInputs = inputCount
+        self.live = live
+        self.control = control
+        self.statusFile = statusFile
+        self.rejects = rejects
+        self.logger = logger
+        KeepaliveMonitor.question(time: wallMicroseconds()).append(to: &control.buffer)
+    }
+
+    func take(_ line: Line, from input: Int, now: Int64) -> String? {
+        let reason = monitor.take(line, time: wallMicroseconds(), &output)
+        deliver()
+        return reason
+    }
+
+    private func deliver() {
+        if !output.live.isEmpty {
+            live.buffer.append(contentsOf: output.live)
+            output.live.removeAll(keepingCapacity: true)
+        }
+        if !output.control.isEmpty {
+            control.buffer.append(contentsOf: output.control)
+            output.control.removeAll(keepingCapacity: true)
+        }
+    }
+
+    /// Control lines wait on a transport that always reads; live lines wait on whoever reads the hub.
+    private var isListening: Bool { live.pending < Self.fullAt && control.pending < Self.fullAt }
+
+    func wantsInput(_ input: Int) -> Bool { isListening }
+
+    var deadline: Int64? {
+        let now = monotonicNanoseconds()
+        let next = monitor.deadline(now: now)
+        guard statusFile != nil else { return next }
+        return min(next ?? .max, statusDue)
+    }
+
+    func tick(now: Int64) {
+        let before = monitor.counters.timeouts
+        monitor.tick(now: now, isListening: wasListening, time: wallMicroseconds(), &output)
+        if monitor.counters.timeouts != before {
+            logger.warning("keepalive_timeout", metadata: ["nodes": "\(monitor.counters.timeouts - before)"])
+        }
+        deliver()
+        wasListening = isListening
+        if statusFile != nil, now >= statusDue { writeStatus(now) }
+    }
+
+    private func writeStatus(_ now: Int64) {
+        guard let statusFile else { return }
+        statusDue = now + Self.statusInterval
+        do throws(PipeError) {
+            try AtomicFile.write(monitor.status(), to: statusFile)
+        } catch {
+            logger.error("status_failed", metadata: ["reason": "\(error.description)"])
+        }
+    }
+
+    func inputEnded(_ input: Int, now: Int64) { openInputs -= 1 }
+    func terminate(now: Int64) { isTerminated = true }
+    var isDone: Bool { isTerminated || openInputs == 0 }
+
+    func report() {
+        let counters = monitor.counters
+        logger.counters([
+            "nodes": monitor.count, "keepalives": counters.keepalives, "passed": counters.passed, "timeouts": counters.timeouts,
+            "resets": counters.resets, "rejected": rejects.count, "pending_bytes": live.pending + control.pending,
+        ])
+        if statusFile != nil {
+            writeStatus(monotonicNanoseconds())
+        } else {
+            StandardError.write(String(decoding: monitor.status(), as: UTF8.self))
+        }
+    }
+}
