@@ -62,7 +62,7 @@ let package = Package(
         program("hub-swarm", ["HubSwarm", nioCore, nioPosix]),
 
         tests("HubMessageTests", ["HubMessage"]),
-        tests("HubPipeTests", ["HubPipe"]),
+        tests("HubPipeTests", ["HubPipe", "CHubSystem"]),
         tests("HubDispatchTests", ["HubDispatch", "HubMessage"]),
         tests("HubQueueTests", ["HubQueue", "HubStore", "HubMessage"]),
         tests("HubKeepaliveTests", ["HubKeepalive", "HubMessage"]),

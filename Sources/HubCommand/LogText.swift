@@ -1,7 +1,7 @@
 // How a log line looks: `level=info event=connected node=edge-0`, or one JSON object with the same members.
 
-package import Logging
 internal import HubPipe
+package import Logging
 
 package enum LogFormat: String, Sendable, CaseIterable {
     case text

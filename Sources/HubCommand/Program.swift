@@ -4,9 +4,9 @@ package import ArgumentParser
 package import HubPipe
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #endif
 
 /// The version that `--version` prints for every program of the hub.

@@ -52,7 +52,9 @@ internal import HubMessage
         if segment(type, is: "podlist") || segment(type, is: "serviceaccounttoken") || segment(type, is: "event") { return true }
         if inner(endsIn: "twin/cloud_updated") { return true }
         if unsafe segment(path.prefix..<resource.count, is: "k8s/ca.crt") { return true }
-        if line.equals(line.index.route.group, "user") || source(is: "taskmanager") || source(is: "nodeupgradejobcontroller") { return true }
+        if line.equals(line.index.route.group, "user") || source(is: "taskmanager") || source(is: "nodeupgradejobcontroller") {
+            return true
+        }
         let isResponse = operation(is: "response")
         if isResponse { if !hasUID { return true } } else if hasOnceOperation { return true }
         guard source(is: "edgecontroller") else { return false }

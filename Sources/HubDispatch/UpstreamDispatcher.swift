@@ -116,7 +116,8 @@ package struct UpstreamDispatcher: Sendable {
             return .out(.taskmanager, prefixed: false)
         }
         if unsafe JSONText.equal(resource, "k8s/ca.crt"), certificate != nil, line.isInner { return .certificateAuthority }
-        for module: StaticString in ["cloudhub", "cloudStream", "devicecontroller", "edgecontroller", "synccontroller"] where source(module) {
+        for module: StaticString in ["cloudhub", "cloudStream", "devicecontroller", "edgecontroller", "synccontroller"] where source(module)
+        {
             return .refused("a node may not speak for the cloud module \(module)")
         }
         if source("metaserver") { return .out(.dynamiccontroller, prefixed: true) }
@@ -166,7 +167,8 @@ package struct UpstreamDispatcher: Sendable {
         output.append(",\"timestamp\":")
         output.append(decimal: time / 1000)
         output.append(
-            "},\"route\":{\"source\":\"cloudhub\",\"group\":\"resource\",\"operation\":\"response\",\"resource\":\"k8s/ca.crt\"},\"content\":")
+            "},\"route\":{\"source\":\"cloudhub\",\"group\":\"resource\",\"operation\":\"response\",\"resource\":\"k8s/ca.crt\"},\"content\":"
+        )
         JSONText.appendString(certificate ?? [], to: &output)
         output.append("}\n")
     }

@@ -135,7 +135,8 @@ package struct KeepaliveMonitor: Sendable {
             }
         case .disconnected:
             let session = line.index.hub.session ?? 0
-            if let id = unsafe line.withValue(line.index.hub.node, { unsafe table.find($0) }), let node = nodes[id], node.session <= session {
+            if let id = unsafe line.withValue(line.index.hub.node, { unsafe table.find($0) }), let node = nodes[id], node.session <= session
+            {
                 drop(id)
             }
         case .reset:

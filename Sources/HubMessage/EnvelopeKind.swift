@@ -53,16 +53,19 @@ extension Line {
         case .ack:
             try require(hub.key.isPresent && hub.key.count > 0, "key")
             if !hub.force || hub.version.isPresent {
-                try require(unsafe withValue(hub.version) { unsafe ResourceVersion.isValid($0) } || hub.force && hub.version.count == 0, "version")
+                try require(
+                    unsafe withValue(hub.version) { unsafe ResourceVersion.isValid($0) } || hub.force && hub.version.count == 0, "version")
             }
             try require(index.header.messageID.count > 0, "msg_id")
         case .event:
             switch event {
             case .connected, .disconnected: try require(hub.session != nil, "session")
             case .close: break
-            case .who: needsNode = false
+            case .who:
+                needsNode = false
                 try require(index.header.messageID.count > 0, "msg_id")
-            case .live: needsNode = false
+            case .live:
+                needsNode = false
                 try require(index.header.parentID.count > 0, "parent_msg_id")
             case .reset: needsNode = false
             case nil: try require(false, "event")

@@ -1,9 +1,9 @@
 // JSON strings: resolving and writing escapes, and comparing bytes.
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #endif
 
 package enum JSONText {

@@ -63,7 +63,8 @@
 
     @inline(__always) private func key(_ field: Field, is text: StaticString) -> Bool {
         if field.isEscaped {
-            return unsafe JSONText.unescape(raw(field)).elementsEqual(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+            return unsafe JSONText.unescape(raw(field)).elementsEqual(
+                UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
         }
         return unsafe JSONText.equal(raw(field), text)
     }

@@ -95,7 +95,7 @@ package struct NodeTable: Sendable {
     /// FNV-1a from a random start, with a final mix; names come from certificates, but still should not be chosen to collide.
     private func hash(_ name: UnsafeRawBufferPointer) -> UInt64 {
         var hash = seed
-        for unsafe byte in unsafe name { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        for index in 0..<name.count { hash = unsafe (hash ^ UInt64(name[index])) &* 0x100_0000_01b3 }
         hash ^= hash >> 29
         return hash &* 0x9e37_79b9_7f4a_7c15 ^ hash >> 32
     }

@@ -3,9 +3,9 @@
 internal import CHubSystem
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #endif
 
 /// An open file descriptor; closed when it goes out of use.

@@ -3,9 +3,9 @@
 internal import CHubSystem
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #endif
 
 /// One input of a stage. Memory is bounded by the longest accepted line plus one read.

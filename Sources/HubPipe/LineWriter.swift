@@ -3,9 +3,9 @@
 internal import CHubSystem
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #endif
 
 /// One output of a stage. `append` never waits; `flush` writes what the reader takes.

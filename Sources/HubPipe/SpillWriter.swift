@@ -4,9 +4,9 @@
 internal import CHubSystem
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #endif
 
 /// A LineWriter with a file behind it. Lines keep their order.
@@ -26,7 +26,8 @@ package final class SpillWriter {
     /// The file cannot take more: the errno of the last attempt.
     package private(set) var failure: Int32 = 0
 
-    private static let step = 256 << 10
+    /// Bytes brought back at once.
+    private let step: Int
 
     /// - Parameters:
     ///   - hold: bytes kept in memory before the file is used.
@@ -35,6 +36,7 @@ package final class SpillWriter {
     package init(_ writer: LineWriter, hold: Int, limit: Int, directory: String) {
         self.writer = writer
         self.hold = hold
+        step = max(1, min(hold, 256 << 10))
         self.limit = limit
         self.directory = directory
     }
@@ -79,15 +81,15 @@ package final class SpillWriter {
 
     /// Brings lines back from the file when memory has room. Call before the writer is flushed.
     package func refill() throws(PipeError) {
-        while spilled > 0, writer.pending < Self.step {
-            let wanted = min(spilled, Self.step)
+        while spilled > 0, writer.pending < step {
+            let wanted = min(spilled, step)
             var part = [UInt8](repeating: 0, count: wanted)
             let count = unsafe part.withUnsafeMutableBytes { unsafe pread(file, $0.baseAddress, wanted, off_t(head)) }
             guard count > 0 else { throw PipeError(.read, "cannot read the spill file", errno: CHub_errno()) }
             writer.buffer.append(contentsOf: part[..<count])
             head += count
         }
-        guard spilled == 0, file >= 0 || !overflow.isEmpty || failure != 0, writer.pending < Self.step else { return }
+        guard spilled == 0, file >= 0 || !overflow.isEmpty || failure != 0, writer.pending < step else { return }
         writer.buffer.append(contentsOf: overflow)
         overflow = []
         failure = 0

@@ -3,9 +3,9 @@
 internal import HubMessage
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #endif
 
 /// Drives one stage until it is done.

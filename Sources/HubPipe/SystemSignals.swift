@@ -3,9 +3,9 @@
 internal import CHubSystem
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #endif
 
 /// What an operator can ask of a running program.

@@ -48,7 +48,8 @@ struct Up: ParsableCommand {
 
     func run() throws {
         let logger = log.logger("hub-dispatch")
-        let certificate: [UInt8]? = if let path = kubernetesCA ?? Environment.optional("k8s-ca", String.self) { try readFile(path, limit: 1 << 20) } else { nil }
+        let certificate: [UInt8]? =
+            if let path = kubernetesCA ?? Environment.optional("k8s-ca", String.self) { try readFile(path, limit: 1 << 20) } else { nil }
         let inputs = try lines.openInputs(input)
         let rejects = try lines.makeRejects(logger)
         func spilling(_ writer: LineWriter) -> SpillWriter {
