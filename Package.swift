@@ -63,6 +63,7 @@ let package = Package(
 
         tests("HubMessageTests", ["HubMessage"]),
         tests("HubPipeTests", ["HubPipe", "CHubSystem"]),
+        tests("HubCommandTests", ["HubCommand", logging]),
         tests("HubDispatchTests", ["HubDispatch", "HubMessage"]),
         tests("HubQueueTests", ["HubQueue", "HubStore", "HubMessage"]),
         tests("HubKeepaliveTests", ["HubKeepalive", "HubMessage"]),

@@ -12,17 +12,20 @@ struct Down: ParsableCommand {
         commandName: "down",
         abstract: "Adds the envelope to messages for nodes: cloud to edge.",
         discussion: """
-            Each INPUT is a file or FIFO of message lines, '-' is standard input, which is also the default. Inputs are read
-            side by side until all have ended. A line that names no node, or that must be acknowledged but lacks what an
-            acknowledgement needs (msg_id, group 'resource', uid, decimal resourceversion), is refused with a reason.
-            A line that has an envelope already passes unchanged once that is checked.
+            Each INPUT is a file or FIFO of message lines, '-' is standard input, which
+            is also the default. Inputs are read side by side until all have ended. A
+            line that names no node, or that must be acknowledged but lacks what an
+            acknowledgement needs (msg_id, group 'resource', uid, decimal
+            resourceversion), is refused with a reason. A line that has an envelope
+            already passes unchanged once that is checked.
 
             EXAMPLES
               hub-dispatch down < down.jsonl
               hub-dispatch down --rejects bad.jsonl controllers.fifo | hub-queue --state queue.db
 
             SIGNALS
-              SIGTERM  ends at a line boundary     SIGUSR1  logs one line of counters
+              SIGTERM  ends at a line boundary
+              SIGUSR1  logs one line of counters
 
             \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission]))
             """)

@@ -13,9 +13,11 @@ struct HubDispatch: ParsableCommand {
         commandName: "hub-dispatch",
         abstract: "Routes message lines between cloud controllers and the inside of the hub.",
         discussion: """
-            'down' reads the plain lines of cloud controllers, finds the node that each is for, decides whether it must be
-            acknowledged, and adds the envelope that the other stages read. 'up' reads what comes from the nodes, sends
-            acknowledgements back into the hub, and writes everything else in plain form with its destination module.
+            'down' reads the plain lines of cloud controllers, finds the node that each
+            is for, decides whether it must be acknowledged, and adds the envelope that
+            the other stages read. 'up' reads what comes from the nodes, sends
+            acknowledgements back into the hub, and writes everything else in plain form
+            with its destination module.
             """,
         version: hubVersion,
         subcommands: [Down.self, Up.self])

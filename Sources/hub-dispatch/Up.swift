@@ -10,18 +10,22 @@ struct Up: ParsableCommand {
         commandName: "up",
         abstract: "Splits acknowledgements from data: edge to cloud.",
         discussion: """
-            Each INPUT is a file or FIFO of lines as hub-keepalive writes them, '-' is standard input, which is also the default.
-            Acknowledgements ('response'), refusals ('error') and events about connections go to --feedback, which hub-queue reads.
-            Data and news of connections go to standard output in plain form: envelope removed, 'node/<node>/' put before the
-            resource, 'route.destination' set to csi, router, taskmanager, edgecontroller, dynamiccontroller or devicecontroller.
-            While a reader is slow, up to --hold bytes wait in memory and up to --spill bytes in an unnamed file.
+            Each INPUT is a file or FIFO of lines as hub-keepalive writes them, '-' is
+            standard input, which is also the default. Acknowledgements ('response'),
+            refusals ('error') and events about connections go to --feedback, which hub-
+            queue reads. Data and news of connections go to standard output in plain
+            form: envelope removed, 'node/<node>/' put before the resource,
+            'route.destination' set to csi, router, taskmanager, edgecontroller,
+            dynamiccontroller or devicecontroller. While a reader is slow, up to --hold
+            bytes wait in memory and up to --spill bytes in an unnamed file.
 
             EXAMPLES
               hub-dispatch up --feedback acks.jsonl < up.jsonl
               hub-dispatch up --feedback feedback.fifo --to devicecontroller=devices.fifo live.fifo
 
             SIGNALS
-              SIGTERM  ends at a line boundary     SIGUSR1  logs one line of counters
+              SIGTERM  ends at a line boundary
+              SIGUSR1  logs one line of counters
 
             \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission]))
             """)
