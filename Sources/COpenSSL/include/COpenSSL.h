@@ -6,11 +6,14 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
 #include "CHubSSL.h"
+
+EVP_PKEY *CHub_EVP_EC_gen(const char *curve);
 
 int CHub_SSL_CTX_set_min_proto_version(SSL_CTX *context, int version);
 
