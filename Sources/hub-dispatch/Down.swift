@@ -11,6 +11,7 @@ struct Down: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "down",
         abstract: "Adds the envelope to messages for nodes: cloud to edge.",
+        usage: "hub-dispatch down [<option> ...] [<input> ...]",
         discussion: """
             Each INPUT is a file or FIFO of message lines, '-' is standard input, which
             is also the default. Inputs are read side by side until all have ended. A

@@ -9,6 +9,7 @@ struct Up: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "up",
         abstract: "Splits acknowledgements from data: edge to cloud.",
+        usage: "hub-dispatch up --feedback <path> [<option> ...] [<input> ...]",
         discussion: """
             Each INPUT is a file or FIFO of lines as hub-keepalive writes them, '-' is
             standard input, which is also the default. Acknowledgements ('response'),

@@ -14,6 +14,7 @@ struct HubKeepaliveCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hub-keepalive",
         abstract: "Notices nodes that have fallen silent and has them closed.",
+        usage: "hub-keepalive --control <path> [<option> ...] [<input> ...]",
         discussion: """
             Each INPUT is a file or FIFO of lines as hub-wsserve writes them, '-' is
             standard input, which is also the default. Any line of a node is a sign of
