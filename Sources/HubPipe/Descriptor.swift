@@ -73,12 +73,22 @@ package struct Descriptor: ~Copyable {
         }
         if type == Int32(S_IFIFO) {
             let raw = unsafe CHub_open("/proc/self/fd/\(number)", mode | O_NONBLOCK, 0)
-            if raw >= 0 { return Descriptor(adopting: raw) }
+            if raw >= 0 {
+                let fresh = Descriptor(adopting: raw)
+                // A FIFO opened after its last writer left looks as if none had come yet; the descriptor that the shell opened knows.
+                if mode != O_RDONLY || !hasHungUp(number) { return fresh }
+            }
         }
         let raw = dup(number)
         guard raw >= 0 else { throw PipeError(.system, "cannot duplicate descriptor \(number)", errno: CHub_errno()) }
         // A terminal, socket or regular file keeps its flags: the owner is another process; the poll loop asks before it reads or writes.
         return Descriptor(adopting: raw)
+    }
+
+    /// All writers of a pipe have gone.
+    private static func hasHungUp(_ number: Int32) -> Bool {
+        var entry = pollfd(fd: number, events: 0, revents: 0)
+        return unsafe poll(&entry, 1, 0) == 1 && Int32(entry.revents) & Int32(POLLHUP) != 0
     }
 }
 

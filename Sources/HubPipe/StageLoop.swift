@@ -21,6 +21,8 @@ package final class StageLoop {
     /// For each entry of `polls` after the signal: the input, or nil for an output.
     private var polledInputs: [Int?] = []
     private var isTerminating = false
+    /// Linux gives a pipe 64 KiB, and without privileges at most 1 MiB.
+    private static let largestPipe = 1 << 20
 
     /// - Parameter inputs: the first has the highest priority.
     package init(inputs: [LineReader], outputs: [LineWriter], rejects: Rejects) throws(PipeError) {
@@ -39,7 +41,7 @@ package final class StageLoop {
             if isDone, outputs.allSatisfy({ $0.pending == 0 }) { return }
             try wait(stage, readsInput: !isDone && !isTerminating)
             let now = monotonicNanoseconds()
-            takeSignals(stage, now)
+            try takeSignals(stage, now)
             for (position, input) in polledInputs.enumerated() {
                 guard let input, polls[position + 1].revents != 0 else { continue }
                 // A stage may close its gates while an earlier input is served.
@@ -75,7 +77,7 @@ package final class StageLoop {
         }
     }
 
-    private func takeSignals(_ stage: some Stage, _ now: Int64) {
+    private func takeSignals(_ stage: some Stage, _ now: Int64) throws(PipeError) {
         guard polls[0].revents != 0 else { return }
         while let signal = SystemSignals.next(signals) {
             switch signal {
@@ -85,9 +87,27 @@ package final class StageLoop {
                 // The second one asks for the end at once, whatever is unwritten.
                 if isTerminating { _exit(75) }
                 isTerminating = true
+                try takeWhatIsThere(stage, now)
                 stage.terminate(now: now)
             }
         }
+    }
+
+    /// Takes what lies in the pipes: when stages are ended one after the other, the line that the one before wrote last is there,
+    /// and nobody else will read it. A file, or a writer that goes on, is left after as much as the largest pipe holds.
+    private func takeWhatIsThere(_ stage: some Stage, _ now: Int64) throws(PipeError) {
+        for (number, input) in inputs.enumerated() {
+            var reads = Self.largestPipe / LineReader.readSize
+            while reads > 0, !input.hasEnded, stage.wantsInput(number), isReadable(input) {
+                try serve(number, stage, now)
+                reads -= 1
+            }
+        }
+    }
+
+    private func isReadable(_ input: LineReader) -> Bool {
+        var entry = pollfd(fd: input.descriptor.raw, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&entry, 1, 0) == 1
     }
 
     private func serve(_ number: Int, _ stage: some Stage, _ now: Int64) throws(PipeError) {
