@@ -1,0 +1,297 @@
+// Where event loops, inputs and output meet: the registry of sessions and the lines for standard output, under one lock.
+//
+// That lock is what keeps the order of design "hub-wsserve", rule 4: a session's lines enter the output only while the registry says
+// that it is the live one, and its events enter in the same critical section as its changes. A batch of lines takes the lock once.
+
+internal import HubMessage
+package import HubPipe
+internal import Synchronization
+
+package final class Exchange: Sendable {
+    struct State {
+        var registry: SessionRegistry<ConnectionHandle>
+        /// Lines that the writer has not taken over.
+        var output: [UInt8] = []
+        /// Bytes that the writer has taken over and not written.
+        var unwritten = 0
+        var isWakePending = false
+        var isPaused = false
+        /// What inputs may ask for while the output is full, kept small and answered later: questions (`who`), and sessions that are gone.
+        var questions: [String] = []
+        var gone: [String: Int64] = [:]
+        /// Refused frames on their way to the rejects, which one thread writes.
+        var refused: [RefusedFrame] = []
+        var refusedBytes = 0
+    }
+
+    /// A frame that was JSON but no message.
+    package struct RefusedFrame: Sendable {
+        package let node: String
+        /// Number of the frame within its connection, from 1.
+        package let number: Int
+        package let bytes: [UInt8]
+        package let reason: String
+    }
+
+    fileprivate static let maxQuestions = 16
+    private static let maxRefusedBytes = 4 << 20
+
+    package let settings: ServeSettings
+    package let counters: ServeCounters
+    let notices: NoticeSink
+    private let state: Mutex<State>
+    private let budget: Mutex<PartialBudget>
+    private let paused = Atomic<Bool>(false)
+    private let wake: @Sendable () -> Void
+    private let parts = Mutex<[LoopPart]>([])
+    private let onReadingChanged = Mutex<(@Sendable () -> Void)?>(nil)
+
+    /// - Parameter wake: makes the thread that writes the output call `collect`; called once until it does.
+    package init(
+        settings: ServeSettings, counters: ServeCounters, wake: @escaping @Sendable () -> Void,
+        log: @escaping @Sendable (ServeNotice) -> Void
+    ) {
+        self.settings = settings
+        self.counters = counters
+        self.wake = wake
+        notices = NoticeSink(counters: counters, log: log)
+        state = Mutex(State(registry: SessionRegistry(nodeLimit: settings.nodeLimit)))
+        budget = Mutex(PartialBudget(limit: settings.maxBuffered))
+    }
+
+    /// - Parameter readingChanged: called, from any thread, when accepting must follow `isPaused`.
+    func connect(parts loops: [LoopPart], readingChanged: @escaping @Sendable () -> Void) {
+        parts.withLock { $0 = loops }
+        onReadingChanged.withLock { $0 = readingChanged }
+    }
+
+    /// The output is full: sockets are not read.
+    package var isPaused: Bool { paused.load(ordering: .acquiring) }
+
+    package var sessionCount: Int { state.withLock { $0.registry.count } }
+
+    // MARK: Sessions
+
+    func admit(_ node: String) -> SessionRegistry<ConnectionHandle>.Admission {
+        state.withLock { $0.registry.admit(node) }
+    }
+
+    func release(_ node: String) {
+        state.withLock { $0.registry.release(node) }
+    }
+
+    /// Makes the connection the node's live session, and has the one that it replaces closed.
+    /// - Returns: the session's id.
+    func connect(_ node: String, handle: ConnectionHandle, project: String, remote: String) -> Int64 {
+        let (id, old) = change { state in
+            state.registry.connect(
+                node, handle: handle, project: project, remote: remote, transport: "websocket", now: wallMicroseconds(), to: &state.output)
+        }
+        counters.add(.connected)
+        if let old {
+            counters.add(.replaced)
+            counters.add(.disconnected)
+            old.handle.loop.post([.close(connection: old.handle.number, .policy, reason: "replaced")], to: self)
+        }
+        return id
+    }
+
+    /// Ends the session if it is the live one.
+    func disconnect(_ node: String, session: Int64, reason: String) {
+        let ended = change { state in
+            state.registry.disconnect(node, session: session, reason: reason, now: wallMicroseconds(), to: &state.output)
+        }
+        guard let ended else { return }
+        counters.add(.disconnected)
+        notices.peer(
+            .info, "disconnected", ["node": node, "session": "\(session)", "remote": ended.remote, "reason": reason])
+    }
+
+    /// Passes lines of a session to the output, unless it has been replaced or ended.
+    func emit(_ lines: [UInt8], count: Int, node: String, session: Int64) {
+        let isLive = change { state in
+            guard state.registry.session(of: node)?.id == session else { return false }
+            state.output.append(contentsOf: lines)
+            return true
+        }
+        if isLive { counters.add(.up, count, .upBytes, lines.count) } else { counters.add(.lateUp, count) }
+    }
+
+    func refuse(_ frame: RefusedFrame) {
+        let mustWake = state.withLock { state -> Bool in
+            guard state.refusedBytes + frame.bytes.count <= Self.maxRefusedBytes else {
+                counters.add(.notKept)
+                return false
+            }
+            state.refusedBytes += frame.bytes.count
+            state.refused.append(frame)
+            defer { state.isWakePending = true }
+            return !state.isWakePending
+        }
+        if mustWake { wake() }
+    }
+
+    /// Tells how much of an unfinished message a connection holds; the largest one of all is closed when that is too much.
+    func hold(_ size: Int, connection: Int) {
+        guard let victim = budget.withLock({ $0.update(connection, size: size) }) else { return }
+        let loops = parts.withLock { $0 }
+        guard !loops.isEmpty else { return }
+        // The number says which loop it is.
+        loops[victim % loops.count].post([.close(connection: victim, .tryLater, reason: "too much buffered")], to: self)
+    }
+
+    // MARK: Inputs
+
+    /// Hands a batch of lines to the connections that they are for.
+    package func dispatch(_ batch: [DownstreamLine]) {
+        var commands: [ObjectIdentifier: (LoopPart, [LoopPart.Command])] = [:]
+        func post(_ command: LoopPart.Command, to handle: ConnectionHandle) {
+            commands[ObjectIdentifier(handle.loop), default: (handle.loop, [])].1.append(command)
+        }
+        var tally = Tally()
+        change { state in
+            let now = wallMicroseconds()
+            for line in batch {
+                switch line {
+                case .message(let node, let session, let isOnce, let id, let frame):
+                    guard let live = state.live(node, session, now, counters) else { continue }
+                    let size = frame.readableBytes
+                    guard mayAdd(size, isOnce: isOnce, waiting: live.handle.unsent.load(ordering: .relaxed)) else {
+                        counters.add(isOnce ? .unsentOnce : .unsentAck)
+                        continue
+                    }
+                    live.handle.unsent.add(size, ordering: .relaxed)
+                    post(.send(connection: live.handle.number, frame: frame, id: id), to: live.handle)
+                    tally.count += 1
+                    tally.bytes += size
+                case .close(let node, let session, let reason):
+                    guard let live = state.live(node, session, now, counters) else { continue }
+                    state.registry.disconnect(node, session: live.id, reason: reason, now: now, to: &state.output)
+                    counters.add(.closedByLine)
+                    counters.add(.disconnected)
+                    post(.close(connection: live.handle.number, .policy, reason: reason), to: live.handle)
+                case .who(let question): state.ask(question, now, counters)
+                case .refused: break
+                }
+            }
+        }
+        if tally.count > 0 { counters.add(.down, tally.count, .downBytes, tally.bytes) }
+        for (part, list) in commands.values { part.post(list, to: self) }
+    }
+
+    private struct Tally {
+        var count = 0
+        var bytes = 0
+    }
+
+    /// Past the limit `once` lines are dropped at once. Others have twice the room: their sender bounds what is on its way to a node,
+    /// and one that does not must not make this grow. A single message may be larger than the limit.
+    private func mayAdd(_ size: Int, isOnce: Bool, waiting: Int) -> Bool {
+        waiting <= settings.maxUnsent || !isOnce && waiting + size <= 2 * settings.maxUnsent
+    }
+
+    // MARK: Output
+
+    /// The first line: no session of an earlier process lives.
+    package func announce() {
+        change { state in EventLine(.reset, time: wallMicroseconds()).append(to: &state.output) }
+    }
+
+    /// Moves all lines to `writer`, from which they are written; by one thread.
+    /// - Returns: the frames refused since the last call.
+    package func collect(into writer: LineWriter) -> [RefusedFrame] {
+        let (refused, isChanged) = state.withLock { state -> ([RefusedFrame], Bool) in
+            state.isWakePending = false
+            var isChanged = false
+            if state.isPaused, writer.pending + state.output.count <= settings.maxOutput / 4 {
+                state.isPaused = false
+                paused.store(false, ordering: .releasing)
+                isChanged = true
+                state.answerDeferred(wallMicroseconds())
+            }
+            if writer.buffer.isEmpty {
+                swap(&writer.buffer, &state.output)
+            } else {
+                writer.buffer.append(contentsOf: state.output)
+                state.output.removeAll(keepingCapacity: true)
+            }
+            state.unwritten = writer.pending
+            defer {
+                state.refused = []
+                state.refusedBytes = 0
+            }
+            return (state.refused, isChanged)
+        }
+        if isChanged { followReading() }
+        return refused
+    }
+
+    /// Changes the state, then does what the change of the output calls for.
+    @discardableResult
+    private func change<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
+        let (result, mustWake, isFull) = state.withLock { state -> (Result, Bool, Bool) in
+            let result = body(&state)
+            guard !state.output.isEmpty else { return (result, false, false) }
+            let mustWake = !state.isWakePending
+            state.isWakePending = true
+            let isFull = !state.isPaused && state.output.count + state.unwritten > settings.maxOutput
+            if isFull {
+                state.isPaused = true
+                paused.store(true, ordering: .releasing)
+            }
+            return (result, mustWake, isFull)
+        }
+        if mustWake { wake() }
+        if isFull {
+            counters.add(.pauses)
+            followReading()
+        }
+        return result
+    }
+
+    /// Loops look at `isPaused` when they get the command, so the last command sets what holds last.
+    private func followReading() {
+        for part in parts.withLock({ $0 }) { part.post([.followReading], to: self) }
+        onReadingChanged.withLock { $0 }?()
+    }
+}
+
+extension Exchange.State {
+    /// The live session for a line, nil when the line has to be dropped, which is counted and, for a session that is gone, answered.
+    fileprivate mutating func live(
+        _ node: String, _ session: Int64?, _ now: Int64, _ counters: ServeCounters
+    ) -> SessionRegistry<ConnectionHandle>.Session? {
+        let live = registry.session(of: node)
+        guard let session else {
+            if live == nil { counters.add(.offline) }
+            return live
+        }
+        if let live, live.id == session { return live }
+        counters.add(.gone)
+        if isPaused {
+            counters.add(.deferred)
+            // Newer sessions include older ones: whoever hears of the newest knows that the others are over too.
+            if gone.count < 100_000 { gone[node] = max(gone[node] ?? 0, session) }
+        } else {
+            SessionRegistry<ConnectionHandle>.appendGone(node, session: session, now: now, to: &output)
+        }
+        return nil
+    }
+
+    fileprivate mutating func ask(_ question: String, _ now: Int64, _ counters: ServeCounters) {
+        guard isPaused else { return registry.answerWho(question, now: now, to: &output) }
+        counters.add(.deferred)
+        questions.append(question)
+        // The asker asks again and again; only the last questions are still of interest.
+        if questions.count > Exchange.maxQuestions { questions.removeFirst() }
+    }
+
+    fileprivate mutating func answerDeferred(_ now: Int64) {
+        for (node, session) in gone where registry.session(of: node)?.id != session {
+            SessionRegistry<ConnectionHandle>.appendGone(node, session: session, now: now, to: &output)
+        }
+        gone = [:]
+        for question in questions { registry.answerWho(question, now: now, to: &output) }
+        questions = []
+    }
+}

@@ -1,0 +1,94 @@
+// The main thread of hub-wsserve: lines in, lines out, signals. It reads its inputs always, also while its output is full
+// (design: "Flow control", rule 3); what the output's reader does not take stops the sockets instead.
+
+package import HubMessage
+package import HubPipe
+
+/// Drives an EdgeServer between descriptors.
+package final class ServeStage: Stage {
+    private let exchange: Exchange
+    private let server: EdgeServer
+    private let output: LineWriter
+    private let frameRejects: Rejects
+    private let onReload: () -> Void
+    private let onReport: ([(name: String, value: Int)]) -> Void
+
+    private var batch: [DownstreamLine] = []
+    private var scratch: [UInt8] = []
+    /// SIGTERM has come: the time at which connections that still are open are left to themselves.
+    private var ending: Int64?
+    private var hasEnded = false
+
+    /// While the server ends, or waits for the output to drain, nothing else wakes the loop.
+    private static let pace: Int64 = 5_000_000
+
+    /// - Parameters:
+    ///   - frameRejects: where frames go that are no message; a node must not be able to end the program, so it is not strict.
+    ///   - onReload: SIGHUP.
+    ///   - onReport: SIGUSR1, with all counters.
+    package init(
+        exchange: Exchange, server: EdgeServer, output: LineWriter, frameRejects: Rejects, onReload: @escaping () -> Void,
+        onReport: @escaping ([(name: String, value: Int)]) -> Void
+    ) {
+        self.exchange = exchange
+        self.server = server
+        self.output = output
+        self.frameRejects = frameRejects
+        self.onReload = onReload
+        self.onReport = onReport
+    }
+
+    package func take(_ line: Line, from input: Int, now: Int64) -> String? {
+        let parsed = DownstreamLine(line, scratch: &scratch)
+        if scratch.capacity > 1 << 20 { scratch = [] }
+        if case .refused(let reason) = parsed { return reason }
+        batch.append(parsed)
+        return nil
+    }
+
+    package func tick(now: Int64) throws(PipeError) {
+        if !batch.isEmpty {
+            exchange.dispatch(batch)
+            batch.removeAll(keepingCapacity: true)
+        }
+        // The order matters: a connection writes its last line before it is gone.
+        let isAlone = server.openConnections == 0
+        for frame in exchange.collect(into: output) {
+            var problem: PipeError?
+            unsafe frame.bytes.withUnsafeBytes { bytes in
+                do throws(PipeError) {
+                    try unsafe frameRejects.refuse(bytes, input: frame.node, line: frame.number, reason: frame.reason)
+                } catch {
+                    problem = error
+                }
+            }
+            if let problem { throw problem }
+        }
+        if let ending, isAlone || now >= ending { hasEnded = true }
+    }
+
+    package var deadline: Int64? {
+        if ending != nil { return monotonicNanoseconds() + Self.pace }
+        // The loop writes after the tick; once that made room, the sockets are read again.
+        guard exchange.isPaused else { return nil }
+        return output.pending <= exchange.settings.maxOutput / 4 ? monotonicNanoseconds() : nil
+    }
+
+    package func report() {
+        onReport(
+            exchange.counters.all + [
+                ("sessions", exchange.sessionCount), ("open_connections", server.openConnections), ("pending_bytes", output.pending),
+                ("rejected_frames", frameRejects.count),
+            ])
+    }
+
+    package func reload() { onReload() }
+
+    package func terminate(now: Int64) {
+        // A close handshake takes its time after the flush.
+        ending = now + exchange.settings.drain + 2_500_000_000
+        server.beginShutdown()
+    }
+
+    package var isDone: Bool { hasEnded }
+}

@@ -1,0 +1,72 @@
+// The bounds of hub-wsserve: nothing that a node does grows beyond one of these.
+
+internal import ArgumentParser
+internal import HubCommand
+internal import HubServe
+
+struct BoundOptions: ParsableArguments {
+    @Option(help: "Nodes that may be connected at once; more are answered 503.")
+    var nodeLimit: Int = Environment.option("node-limit", 10_000)
+
+    @Option(help: "TLS handshakes and upgrades at once; more wait in the listen queue.")
+    var maxHandshakes: Int = Environment.option("max-handshakes", 256)
+
+    @Option(help: ArgumentHelp("Time for TLS handshake and upgrade together.", valueName: "seconds"))
+    var handshakeTimeout: Seconds = Environment.option("handshake-timeout", Seconds(10))
+
+    @Option(help: ArgumentHelp("Largest message of a node; a larger one closes its connection with 1009.", valueName: "bytes"))
+    var maxMessage: ByteCount = Environment.option("max-message", .mebi(32))
+
+    @Option(
+        help: ArgumentHelp(
+            "All unfinished messages together; past it the largest one's connection is closed with 1013.", valueName: "bytes"))
+    var maxBuffered: ByteCount = Environment.option("max-buffered", .mebi(256))
+
+    @Option(
+        help: ArgumentHelp("What may wait for one node; past it 'once' lines are dropped, and twice as much drops all.", valueName: "bytes")
+    )
+    var maxUnsent: ByteCount = Environment.option("max-unsent", .mebi(4))
+
+    @Option(help: ArgumentHelp("A node over --max-unsent to which nothing leaves for so long is closed.", valueName: "seconds"))
+    var stall: Seconds = Environment.option("stall", Seconds(10))
+
+    @Option(help: ArgumentHelp("Output that may wait for its reader; past it no socket is read.", valueName: "bytes"))
+    var maxOutput: ByteCount = Environment.option("max-output", .mebi(16))
+
+    @Option(help: ArgumentHelp("Time between pings; two missed pongs close the connection, 0 sends none.", valueName: "seconds"))
+    var ping: Seconds = Environment.option("ping", Seconds(15))
+
+    @Option(help: ArgumentHelp("Time for sending what waits after SIGTERM.", valueName: "seconds"))
+    var drain: Seconds = Environment.option("drain", Seconds(5))
+
+    @Option(help: "Event loops. (default: number of cores)")
+    var threads: Int?
+
+    func validate() throws {
+        guard nodeLimit > 0, maxHandshakes > 0 else { throw ValidationError("--node-limit and --max-handshakes must be positive") }
+        guard threads ?? 1 > 0, threads ?? 1 <= 1024 else { throw ValidationError("--threads must lie between 1 and 1024") }
+        guard (128...(1 << 30)).contains(maxMessage.bytes) else {
+            throw ValidationError("--max-message must lie between 128 bytes and 1 GiB")
+        }
+        guard handshakeTimeout.nanoseconds > 0, stall.nanoseconds > 0 else {
+            throw ValidationError("--handshake-timeout and --stall must be more than 0")
+        }
+    }
+
+    func settings(legacyIdentity: Bool) -> ServeSettings {
+        var settings = ServeSettings()
+        settings.nodeLimit = nodeLimit
+        settings.maxHandshakes = maxHandshakes
+        settings.handshakeTimeout = handshakeTimeout.nanoseconds
+        settings.maxMessage = maxMessage.bytes
+        settings.maxBuffered = maxBuffered.bytes
+        settings.maxUnsent = maxUnsent.bytes
+        settings.stall = stall.nanoseconds
+        settings.maxOutput = maxOutput.bytes
+        settings.ping = ping.nanoseconds
+        settings.drain = drain.nanoseconds
+        settings.threads = threads ?? EdgeServer.coreCount
+        settings.legacyIdentity = legacyIdentity
+        return settings
+    }
+}

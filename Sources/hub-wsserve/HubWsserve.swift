@@ -1,0 +1,111 @@
+// hub-wsserve: terminates mutual TLS and WebSocket; one live connection per node.
+
+internal import ArgumentParser
+internal import HubCommand
+internal import HubPipe
+internal import HubServe
+internal import HubTLS
+internal import Logging
+
+@main
+enum Main {
+    static func main() { runProgram(HubWsserve.self) }
+}
+
+struct HubWsserve: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "hub-wsserve",
+        abstract: "Serves edge nodes over mutual TLS and WebSocket; one live connection per node.",
+        discussion: """
+            Each INPUT is a file or FIFO, '-' is standard input, which is also the
+            default. They hold lines for nodes (as hub-queue writes them, or plain lines)
+            and the events 'who' and 'close'; they are always read. What nodes send comes
+            out on standard output as lines of kind 'up', between the events 'connected'
+            and 'disconnected' of their session. The end of an input does not end the
+            program.
+
+            A node is what its certificate says, CN=system:node:<node>, O=system:nodes;
+            the header node_id must say the same.
+
+            EXAMPLES
+              hub-wsserve --dir /etc/hub < send.jsonl > live.jsonl
+              hub-wsserve --dir /etc/hub --listen 0.0.0.0:10000 - control.fifo
+              hub-wsserve --insecure --listen 127.0.0.1:0 --print-port port
+
+            SIGNALS
+              SIGTERM  sends what waits, closes all connections with 1001, ends
+              SIGHUP   reads certificate, key and CA again, for new connections
+              SIGUSR1  logs one line of counters
+
+            \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission, .configuration]))
+            """,
+        version: hubVersion)
+
+    @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
+    @OptionGroup(title: "Address and certificates") var place: PlaceOptions
+    @OptionGroup(title: "Bounds") var bounds: BoundOptions
+    @OptionGroup(title: "Input lines") var lines: LineOptions
+    @OptionGroup(title: "Log") var log: LogOptions
+
+    func run() throws {
+        let logger = log.logger("hub-wsserve")
+        let (host, port) = try place.address()
+        OpenFiles.raiseLimit()
+        let wakePipe = try WakePipe()
+        let inputs = try [wakePipe.reader()] + lines.openInputs(input)
+        let output = try LineWriter.standardOutput()
+        let rejects = try lines.makeRejects(logger)
+        var frameLines = lines
+        frameLines.strict = false
+        let frameRejects = try frameLines.makeRejects(logger)
+        let context = try place.insecure ? nil : place.context()
+        // Signals are blocked here, before the event loops' threads start and inherit that.
+        let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects)
+        let exchange = Exchange(
+            settings: bounds.settings(legacyIdentity: place.legacyIdentity), counters: ServeCounters(), wake: { wakePipe.wake() },
+            log: { logger.log($0) })
+        let server = EdgeServer(exchange: exchange, context: context)
+        exchange.announce()
+        let bound: Int
+        do throws(ServeError) {
+            bound = try server.start(host: host, port: port)
+        } catch {
+            throw Failure(error.code == .permission ? .noPermission : .cannotCreate, error.detail)
+        }
+        if let file = place.printPort { try AtomicFile.write(Array("\(bound)\n".utf8), to: file) }
+        logger.info("listening", metadata: ["address": "\(host)", "port": "\(bound)", "tls": "\(context != nil)"])
+        let stage = ServeStage(
+            exchange: exchange, server: server, output: output, frameRejects: frameRejects,
+            onReload: { reload(server, logger) },
+            onReport: { counters in
+                logger.notice("counters", metadata: Logger.Metadata(uniqueKeysWithValues: counters.map { ($0.name, "\($0.value)") }))
+            })
+        try loop.run(stage)
+        server.stop()
+    }
+
+    private func reload(_ server: EdgeServer, _ logger: Logger) {
+        guard !place.insecure else { return }
+        do {
+            server.replace(try place.context())
+            logger.notice("reloaded")
+        } catch {
+            // Serving on with the old ones is better than not serving.
+            let reason = (error as? Failure)?.message ?? "\(error)"
+            logger.error("reload_failed", metadata: ["reason": "\(LogText.printable(reason))"])
+        }
+    }
+}
+
+extension Logger {
+    fileprivate func log(_ notice: ServeNotice) {
+        let level: Logger.Level =
+            switch notice.level {
+            case .debug: .debug
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
+            }
+        log(level: level, "\(notice.event)", metadata: notice.details.mapValues { "\($0)" })
+    }
+}
