@@ -1,5 +1,6 @@
 // The HTTP upgrade of an edge (RFC 6455, section 4; header names as recorded from KubeEdge's edge).
 
+internal import HubTLS
 package import NIOCore
 
 /// One upgrade: the request, and the check of its answer.
@@ -60,15 +61,15 @@ package struct Upgrade: Sendable {
         }
         // RFC 6455, 4.1: a client fails the connection when one of these is missing or wrong, or an extension was not asked for.
         guard fields["upgrade"]?.lowercased() == "websocket", fields["connection"]?.lowercased().contains("upgrade") == true,
-            fields["sec-websocket-accept"] == Self.accept(for: key), fields["sec-websocket-extensions"] == nil,
+            let accept = try? Self.accept(for: key), fields["sec-websocket-accept"] == accept, fields["sec-websocket-extensions"] == nil,
             fields["sec-websocket-protocol"] == nil
         else { return .violation }
         return .accepted
     }
 
     /// `Sec-WebSocket-Accept` for a key (RFC 6455, 4.2.2).
-    static func accept(for key: String) -> String {
-        Base64.encode(SHA1.hash(Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)))
+    static func accept(for key: String) throws(TLSError) -> String {
+        Base64.encode(try Digest.sha1(Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)))
     }
 
     private static func endOfHead(_ bytes: ByteBufferView) -> Int? {

@@ -1,16 +1,25 @@
-// SHA-256, HMAC-SHA256, random bytes and a comparison whose time tells nothing.
+// SHA-256, HMAC-SHA256, SHA-1, random bytes and a comparison whose time tells nothing.
 
 internal import COpenSSL
 
 package enum Digest {
     /// SHA-256 of `bytes`; 32 bytes.
     package static func sha256(_ bytes: [UInt8]) throws(TLSError) -> [UInt8] {
+        unsafe try hash(bytes, EVP_sha256(), length: 32)
+    }
+
+    /// SHA-1 of `bytes`; 20 bytes. Only for `Sec-WebSocket-Accept` (RFC 6455, 4.2.2), where it protects nothing.
+    package static func sha1(_ bytes: [UInt8]) throws(TLSError) -> [UInt8] {
+        unsafe try hash(bytes, EVP_sha1(), length: 20)
+    }
+
+    private static func hash(_ bytes: [UInt8], _ algorithm: OpaquePointer?, length: Int) throws(TLSError) -> [UInt8] {
         ERR_clear_error()
-        var digest = [UInt8](repeating: 0, count: 32)
+        var digest = [UInt8](repeating: 0, count: length)
         let result = unsafe bytes.withUnsafeBytes { input in
-            unsafe EVP_Digest(input.baseAddress, input.count, &digest, nil, EVP_sha256(), nil)
+            unsafe EVP_Digest(input.baseAddress, input.count, &digest, nil, algorithm, nil)
         }
-        guard result == 1 else { throw TLSError(.digest, "cannot compute SHA-256", drainErrorQueue()) }
+        guard result == 1 else { throw TLSError(.digest, "cannot compute a digest", drainErrorQueue()) }
         return digest
     }
 
