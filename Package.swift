@@ -34,7 +34,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
-        .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     ],
     targets: [
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
@@ -51,7 +51,7 @@ let package = Package(
         library("HubStore", ["HubMessage", "CSQLite"]),
         library("HubTLS", ["COpenSSL", nioCore]),
         library("HubServe", ["HubPipe", "HubTLS", "HubMessage", nioCore, nioPosix, nioHTTP, nioWebSocket]),
-        library("HubCerts", ["HubTLS", nioCore, nioPosix, nioHTTP]),
+        library("HubCerts", ["HubMessage", "HubPipe", "HubTLS", nioCore, nioPosix, nioHTTP]),
         library("HubSwarm", ["HubMessage", "HubPipe", "HubTLS", nioCore, nioPosix, nioHTTP]),
 
         program("hub-dispatch", ["HubDispatch"]),

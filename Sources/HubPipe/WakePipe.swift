@@ -1,7 +1,5 @@
 // How event loops wake the poll loop: an input of empty lines, which every stage ignores.
 
-package import HubPipe
-
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Musl)
