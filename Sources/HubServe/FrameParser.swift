@@ -191,7 +191,7 @@ package struct FrameParser: Sendable {
             var shift: UInt32 = 0
             while at < bytes.count {
                 unsafe bytes[at] ^= UInt8(truncatingIfNeeded: key >> shift)
-                shift += 8
+                shift = (shift + 8) & 31
                 at += 1
             }
         }
