@@ -79,7 +79,7 @@ final class EdgeConnection: ChannelInboundHandler {
         var lines: [UInt8] = []
         swap(&lines, &loop.lines)
         var taken = 0
-        var ending: (CloseCode, String)?
+        var ending: Ending?
         let bytes = unwrapInboundIn(data)
         unsafe bytes.withUnsafeReadableBytes { input in
             ending = unsafe parse(input, &lines, &taken)
@@ -87,17 +87,26 @@ final class EdgeConnection: ChannelInboundHandler {
         if taken > 0 { exchange.emit(lines, count: taken, node: node, session: session) }
         lines.removeAll(keepingCapacity: lines.capacity <= 1 << 20)
         swap(&lines, &loop.lines)
-        if let ending {
-            close(ending.0, ending.1)
-        } else if phase == .open {
-            hold()
+        // The end comes after the lines that came before it, perhaps in the same read.
+        switch ending {
+        case .close(let code, let reason): close(code, reason)
+        case .peerCloses(let code): peerCloses(code)
+        case .abort: abort("protocol error")
+        case nil: if phase == .open { hold() }
         }
         pump()
     }
 
+    /// Why a connection must end after what has been read.
+    private enum Ending {
+        case close(CloseCode, String)
+        case peerCloses(UInt16?)
+        case abort
+    }
+
     /// Takes frames out of `input`; their lines are appended to `lines`.
-    /// - Returns: why the connection must be closed.
-    private func parse(_ input: UnsafeRawBufferPointer, _ lines: inout [UInt8], _ taken: inout Int) -> (CloseCode, String)? {
+    /// - Returns: why the connection must end.
+    private func parse(_ input: UnsafeRawBufferPointer, _ lines: inout [UInt8], _ taken: inout Int) -> Ending? {
         var at = 0
         while true {
             // A whole message is unmasked to where its line will be; only an unfinished one is kept aside.
@@ -138,20 +147,16 @@ final class EdgeConnection: ChannelInboundHandler {
                 isPongMissing = false
                 missedPongs = 0
             case .close(let code):
-                peerCloses(code)
-                return nil
+                return .peerCloses(code)
             case .failure(let code, let reason):
-                guard phase == .open else {
-                    abort("protocol error")
-                    return nil
-                }
+                guard phase == .open else { return .abort }
                 exchange.counters.add(code == .tooBig ? .tooBig : code == .invalidData ? .invalid : .protocolError)
-                return (code, reason)
+                return .close(code, reason)
             }
         }
     }
 
-    private func finish(_ lines: inout [UInt8], start: Int, body: Int, _ taken: inout Int) -> (CloseCode, String)? {
+    private func finish(_ lines: inout [UInt8], start: Int, body: Int, _ taken: inout Int) -> Ending? {
         frames += 1
         let outcome = UpstreamFrame.finish(&lines, body: body, time: wallMicroseconds())
         if outcome == .line {
@@ -170,7 +175,7 @@ final class EdgeConnection: ChannelInboundHandler {
             return nil
         case .invalid:
             exchange.counters.add(.invalid)
-            return (.invalidData, "not JSON in UTF-8")
+            return .close(.invalidData, "not JSON in UTF-8")
         }
     }
 
