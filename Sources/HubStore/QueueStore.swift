@@ -1,0 +1,357 @@
+// The queue's state file, and what the next commit will write to it (design: hub-queue, rule 8).
+//
+// Calls change memory only; `commit` writes everything in one transaction. When that fails, nothing of it is lost: it stays in memory
+// for the next try, and lookups go on seeing it. A row that is acknowledged before it was ever written is never written.
+
+package final class QueueStore {
+    let connection: Connection
+    let statements: Statements
+    package let path: String
+    private let lock: FileLock
+    let logSize = LogSize()
+    let checkpointer: Checkpointer
+    /// Pages in the log when it was last had written back.
+    var pagesAtWake = 0
+
+    /// By slot of the state machine.
+    var lines: [HeldLine] = []
+    /// Bytes of lines in memory.
+    package internal(set) var memory = 0
+    /// Bytes of lines that may stay in memory unsent although they are on disk.
+    private let retainedMemory: Int
+
+    // The next commit, in the order in which it is applied: rows first.
+    var newNodes: [(id: Int64, name: [UInt8], time: Int64)] = []
+    var keeps: [(slot: Int32, id: Int64)] = []
+    var rewrites: [(slot: Int32, id: Int64)] = []
+    var moves: [Row] = []
+    var parks = Overlay<Park>()
+    var marks: [Int64] = []
+    var backoffs: [(id: Int64, attempts: Int, until: Int64?)] = []
+    var errors: [(id: Int64, text: [UInt8])] = []
+    var sessions: [(node: Int64, session: Int64?, time: Int64)] = []
+    // Then acknowledgements.
+    var acknowledgements = Overlay<Acknowledgement>()
+    var removedRecent: [Int64] = []
+    var removedPending: Set<Int64> = []
+    var forgottenNodes: [Int64] = []
+    /// Numbers of forgotten nodes that may still have rows.
+    var purges: [Int64]
+
+    package private(set) var commits = 0
+    package private(set) var uncommittedBytes = 0
+
+    private init(
+        _ connection: consuming Connection, _ statements: consuming Statements, _ lock: consuming FileLock, retained: Int, purges: [Int64]
+    ) {
+        path = connection.path
+        checkpointer = Checkpointer(path)
+        self.connection = connection
+        self.statements = statements
+        self.lock = lock
+        retainedMemory = retained
+        self.purges = purges
+        logSize.watch(self.connection)
+    }
+
+    /// Opens or makes the state file, and takes it for this process.
+    /// - Parameter retainedMemory: bytes of lines that may stay in memory unsent although they are on disk.
+    package static func open(_ path: String, retainedMemory: Int = 64 << 20) throws(StoreError) -> QueueStore {
+        let lock = try FileLock.take(path)
+        try FileLock.create(path)
+        let connection = try Connection.open(path, isReadOnly: false)
+        try Schema.prepare(connection)
+        let statements = try Statements(connection)
+        var purges: [Int64] = []
+        let forgotten = try connection.prepare("SELECT id FROM nodes WHERE forgotten")
+        while try forgotten.step() { purges.append(forgotten.integer(0)) }
+        forgotten.reset()
+        try connection.run("UPDATE nodes SET session = NULL WHERE session IS NOT NULL")
+        return QueueStore(connection, statements, lock, retained: retainedMemory, purges: purges)
+    }
+
+    // MARK: Lines of slots
+
+    private func grow(to slot: Int32) {
+        while lines.count <= Int(slot) { lines.append(HeldLine()) }
+    }
+
+    /// A reply: in memory only.
+    package func hold(_ slot: Int32, _ line: UnsafeRawBufferPointer, splice: Splice) {
+        unsafe put(slot, id: -1, line, splice)
+    }
+
+    /// A new message of a connected node.
+    package func keep(_ slot: Int32, id: Int64, _ line: UnsafeRawBufferPointer, splice: Splice) {
+        unsafe put(slot, id: id, line, splice)
+        lines[Int(slot)].isRow = true
+        keeps.append((slot, id))
+        uncommittedBytes += line.count
+    }
+
+    /// A row that was read with `load`.
+    package func loaded(_ slot: Int32, id: Int64, _ line: UnsafeRawBufferPointer, splice: Splice, wasSent: Bool) {
+        unsafe put(slot, id: id, line, splice)
+        let at = Int(slot)
+        lines[at].isRow = true
+        lines[at].isIndexed = true
+        lines[at].isOnDisk = true
+        lines[at].isMarked = wasSent
+    }
+
+    private func put(_ slot: Int32, id: Int64, _ line: UnsafeRawBufferPointer, _ splice: Splice) {
+        grow(to: slot)
+        let at = Int(slot)
+        memory += line.count - lines[at].bytes.count
+        lines[at] = HeldLine()
+        lines[at].id = id
+        unsafe lines[at].bytes = [UInt8](line)
+        lines[at].spliceStart = splice.start
+        lines[at].spliceLength = splice.length
+    }
+
+    /// A newer version of the slot's message; the row keeps its number.
+    package func replace(_ row: Row, _ slot: Int32, _ line: UnsafeRawBufferPointer, splice: Splice) {
+        let at = Int(slot)
+        memory += line.count - lines[at].bytes.count
+        unsafe lines[at].bytes = [UInt8](line)
+        lines[at].spliceStart = splice.start
+        lines[at].spliceLength = splice.length
+        lines[at].wasSent = false
+        lines[at].isMarked = false
+        lines[at].isNewer = true
+        uncommittedBytes += line.count
+        if lines[at].isIndexed {
+            park(row, lines[at].bytes)
+        } else if lines[at].isOnDisk {
+            rewrites.append((slot, row.id))
+        }
+    }
+
+    /// The message has been written to the output.
+    package func wasSent(_ slot: Int32) {
+        let at = Int(slot)
+        lines[at].wasSent = true
+        if lines[at].isIndexed, !lines[at].isMarked {
+            lines[at].isMarked = true
+            marks.append(lines[at].id)
+        }
+        release(at)
+    }
+
+    /// Gives back the memory of a line that has been sent and is on disk.
+    private func release(_ at: Int) {
+        guard lines[at].isRow, lines[at].isOnDisk, !lines[at].isNewer else { return }
+        guard lines[at].wasSent || memory > retainedMemory else { return }
+        memory -= lines[at].bytes.count
+        lines[at].bytes = []
+    }
+
+    private func forget(_ at: Int) {
+        memory -= lines[at].bytes.count
+        lines[at] = HeldLine()
+    }
+
+    /// Calls `body` with the line of `slot`, from memory or from disk.
+    /// - Returns: the line was there.
+    package func withLine(_ slot: Int32, _ body: (UnsafeRawBufferPointer, Splice) -> Void) throws(StoreError) -> Bool {
+        let at = Int(slot)
+        let splice = Splice(start: lines[at].spliceStart, length: lines[at].spliceLength)
+        if !lines[at].bytes.isEmpty {
+            unsafe lines[at].bytes.withUnsafeBytes { unsafe body($0, splice) }
+            return true
+        }
+        try beginReading()
+        return unsafe lines[at].isIndexed
+            ? try read(statements[.lineOfPending], lines[at].id, splice, body)
+            : try read(statements[.lineOfRecent], lines[at].id, splice, body)
+    }
+
+    private func read(
+        _ statement: borrowing Statement, _ id: Int64, _ splice: Splice, _ body: (UnsafeRawBufferPointer, Splice) -> Void
+    ) throws(StoreError) -> Bool {
+        statement.bind(1, id)
+        defer { statement.reset() }
+        guard try statement.step() else { return false }
+        unsafe body(statement.bytes(0), splice)
+        return true
+    }
+
+    // MARK: Rows without slot
+
+    /// A message that nothing in memory stands for, new or in the place of an older one.
+    package func park(_ row: Row, _ line: UnsafeRawBufferPointer) {
+        uncommittedBytes += line.count
+        park(row, unsafe [UInt8](line))
+    }
+
+    private func park(_ row: Row, _ line: [UInt8]) {
+        let park = Park(row: row, line: line)
+        let hash = Overlay<Park>.hash(row.node, row.keyHash)
+        if let position = parks.find(hash, where: { $0.row.id == row.id }) {
+            parks.change(position) { $0 = park }
+        } else {
+            parks.append(hash, park)
+        }
+    }
+
+    /// The slot's message leaves memory; its row goes to `pending`.
+    package func evict(_ row: Row, _ slot: Int32) {
+        let at = Int(slot)
+        defer { forget(at) }
+        if lines[at].isIndexed { return }
+        if lines[at].isOnDisk, !lines[at].isNewer {
+            moves.append(row)
+            return
+        }
+        park(row, lines[at].bytes)
+        if lines[at].isOnDisk { removedRecent.append(row.id) }
+    }
+
+    // MARK: Trouble
+
+    /// The key backs off; its row goes to `pending`, where `list` shows it.
+    package func backOff(_ row: Row, _ slot: Int32, attempts: Int, until: Int64?) {
+        makeIndexed(row, slot)
+        backoffs.append((row.id, attempts, until))
+    }
+
+    /// The key's last error.
+    package func noteError(_ row: Row, _ slot: Int32, _ text: [UInt8]) {
+        makeIndexed(row, slot)
+        errors.append((row.id, text))
+    }
+
+    package func noteError(id: Int64, _ text: [UInt8]) { errors.append((id, text)) }
+
+    private func makeIndexed(_ row: Row, _ slot: Int32) {
+        let at = Int(slot)
+        guard lines[at].isRow, !lines[at].isIndexed else { return }
+        lines[at].isIndexed = true
+        lines[at].isMarked = row.wasSent
+        moves.append(row)
+    }
+
+    // MARK: Acknowledgements
+
+    /// The slot's message ends; its row goes.
+    package func remove(_ slot: Int32) {
+        let at = Int(slot)
+        if lines[at].isRow, lines[at].isOnDisk {
+            if lines[at].isIndexed { removedPending.insert(lines[at].id) } else { removedRecent.append(lines[at].id) }
+        }
+        forget(at)
+    }
+
+    /// A row of `pending` without slot goes.
+    package func removePending(_ id: Int64) { removedPending.insert(id) }
+
+    /// The node has at least `version` of the key, or, when that is nil, what it had is forgotten.
+    package func acknowledge(node: Int64, keyHash: UInt64, text: RowText, version: [UInt8]?) {
+        let hash = Overlay<Acknowledgement>.hash(node, keyHash)
+        let found = acknowledgements.find(hash) { $0.node == node && $0.text.key == text.key }
+        guard let found else {
+            acknowledgements.append(hash, Acknowledgement(node: node, text: text, version: version))
+            return
+        }
+        acknowledgements.change(found) { item in
+            if let version {
+                guard let old = item.version else {
+                    item.version = version
+                    item.text = text
+                    return
+                }
+                if Version.isHigher(version[...], than: old[...]) {
+                    item.version = version
+                    item.text = text
+                }
+            } else {
+                item.version = nil
+                item.resets = true
+            }
+        }
+    }
+
+    // MARK: Nodes
+
+    package func createNode(_ id: Int64, _ name: [UInt8], time: Int64) { newNodes.append((id, name, time)) }
+
+    package func noteSession(_ node: Int64, _ session: Int64?, time: Int64) { sessions.append((node, session, time)) }
+
+    package func forgetNode(_ id: Int64) { forgottenNodes.append(id) }
+
+    // MARK: State of the batch
+
+    /// Rows wait for a commit.
+    package var hasNewRows: Bool {
+        !(keeps.isEmpty && parks.isEmpty && rewrites.isEmpty && moves.isEmpty && newNodes.isEmpty && marks.isEmpty && backoffs.isEmpty
+            && errors.isEmpty && sessions.isEmpty)
+    }
+
+    package var hasAcknowledgements: Bool {
+        !(acknowledgements.isEmpty && removedRecent.isEmpty && removedPending.isEmpty && forgottenNodes.isEmpty)
+    }
+
+    package var acknowledgementCount: Int { acknowledgements.count + removedRecent.count }
+
+    /// Acknowledgements may stay behind when the rows are committed: no row of this batch lies in `pending`.
+    package var mayPostponeAcknowledgements: Bool { parks.isEmpty && moves.isEmpty && removedPending.isEmpty && forgottenNodes.isEmpty }
+
+    func countCommit() { commits += 1 }
+
+    /// The rows of this batch are on disk.
+    func rowsAreOnDisk() {
+        for keep in keeps where lines[Int(keep.slot)].id == keep.id {
+            lines[Int(keep.slot)].isOnDisk = true
+            lines[Int(keep.slot)].isNewer = false
+            release(Int(keep.slot))
+        }
+        for rewrite in rewrites where lines[Int(rewrite.slot)].id == rewrite.id { lines[Int(rewrite.slot)].isNewer = false }
+        newNodes.removeAll(keepingCapacity: true)
+        keeps.removeAll(keepingCapacity: true)
+        rewrites.removeAll(keepingCapacity: true)
+        moves.removeAll()
+        parks.removeAll()
+        marks.removeAll()
+        backoffs.removeAll()
+        errors.removeAll()
+        sessions.removeAll()
+        uncommittedBytes = 0
+    }
+}
+
+/// Where the session number goes in a line: at `start`, in the place of `length` bytes, or as a new member when that is 0.
+package struct Splice: Sendable, Equatable {
+    package let start: Int32
+    package let length: Int32
+
+    package init(start: Int32, length: Int32) {
+        self.start = start
+        self.length = length
+    }
+}
+
+/// A row to be written to `pending`.
+struct Park {
+    let row: Row
+    let line: [UInt8]
+}
+
+/// A key's acknowledged version to be written.
+struct Acknowledgement {
+    let node: Int64
+    var text: RowText
+    /// Nil when the key is forgotten.
+    var version: [UInt8]?
+    /// What the file holds does not count.
+    var resets = false
+}
+
+enum Version {
+    /// Both are decimal digits without leading zeros; none at all is lower than any.
+    static func isHigher(_ left: ArraySlice<UInt8>, than right: ArraySlice<UInt8>) -> Bool {
+        if left.count != right.count { return left.count > right.count }
+        for (one, other) in zip(left, right) where one != other { return one > other }
+        return false
+    }
+}

@@ -1,0 +1,267 @@
+// hub-queue between its descriptors: lines become calls of the state machine, its actions become rows and lines.
+//
+// A turn of the loop takes lines, sends what may go, and writes it out; when a turn brings no line, or after --commit-delay, what was
+// taken is committed. So a message usually leaves before its commit, and a commit covers everything that arrived together.
+
+internal import HubCommand
+internal import HubMessage
+internal import HubPipe
+internal import HubQueue
+internal import HubStore
+internal import Logging
+
+final class QueueStage: Stage {
+    var machine: QueueMachine
+    let store: QueueStore
+    let output: LineWriter
+    let logger: Logger
+    private let rejects: Rejects
+    private let hasFeedback: Bool
+    private let commitDelay: Int64
+    private let exitWhenDrained: Bool
+    private var openInputs: Int
+    private var isTerminated = false
+    private var terminatedAt: Int64 = 0
+
+    /// Lines were taken since the last tick.
+    private var tookLines = false
+    /// When the oldest row, and the oldest acknowledgement, that waits for a commit was taken.
+    private var rowsSince: Int64?
+    private var acknowledgementsSince: Int64?
+    /// The time at which the failing state file is tried again.
+    private var retryAt: Int64?
+    /// Lines that arrived while the state file could not be asked.
+    private var postponed: [[UInt8]] = []
+    private var storeErrors = 0
+
+    /// Output that may wait before no more is sent and the cloud is no longer read.
+    static let fullAt = 256 << 10
+    /// Output that may wait before a `once` line from the feedback is dropped.
+    static let overfullAt = 4 << 20
+    /// Acknowledgements wait longer than rows under load: written together they touch fewer pages. One that is lost in a crash only
+    /// means that its message is sent again.
+    private static let acknowledgementDelay: Int64 = 50_000_000
+    private static let mostAcknowledgements = 8192
+    private static let mostUncommittedBytes = 8 << 20
+    private static let retryInterval: Int64 = 500_000_000
+    private static let patienceAtEnd: Int64 = 5_000_000_000
+
+    init(
+        settings: QueueSettings, store: QueueStore, output: LineWriter, rejects: Rejects, hasFeedback: Bool, inputCount: Int,
+        commitDelay: Int64, exitWhenDrained: Bool, logger: Logger
+    ) throws {
+        machine = QueueMachine(settings: settings, now: monotonicNanoseconds())
+        self.store = store
+        self.output = output
+        self.rejects = rejects
+        self.hasFeedback = hasFeedback
+        self.commitDelay = commitDelay
+        self.exitWhenDrained = exitWhenDrained
+        self.logger = logger
+        openInputs = inputCount - (hasFeedback ? 1 : 0)
+        try restore()
+    }
+
+    // MARK: Lines
+
+    func take(_ line: Line, from input: Int, now: Int64) throws(PipeError) -> String? {
+        guard line.isInner, let kind = line.kind else { return line.isInner ? "unknown kind" : "no envelope" }
+        do throws(MessageError) { try line.checkEnvelope() } catch { return error.description }
+        tookLines = true
+        let reason = hasFeedback && input == 0 ? takeFeedback(line, kind, now) : try takeFromCloud(line, kind, now)
+        noteWork(now)
+        return reason
+    }
+
+    private func takeFromCloud(_ line: Line, _ kind: EnvelopeKind, _ now: Int64) throws(PipeError) -> String? {
+        switch kind {
+        case .ack, .once: break
+        case .up, .event: return "kind \(kind.rawValue) comes from a node, it belongs to --feedback"
+        }
+        if retryAt != nil {
+            unsafe postponed.append([UInt8](line.bytes))
+            return nil
+        }
+        if kind == .once {
+            takeOnce(line, now)
+            return nil
+        }
+        do throws(StoreError) {
+            try takeMessage(line)
+        } catch {
+            try storeFailed(error, now)
+            unsafe postponed.append([UInt8](line.bytes))
+        }
+        return nil
+    }
+
+    private func noteWork(_ now: Int64) {
+        if rowsSince == nil, store.hasNewRows { rowsSince = now }
+        if acknowledgementsSince == nil, store.hasAcknowledgements { acknowledgementsSince = now }
+    }
+
+    func wantsInput(_ input: Int) -> Bool {
+        if hasFeedback, input == 0 { return retryAt == nil || machine.memory + store.memory < 2 * machine.settings.maxMemory }
+        return retryAt == nil && output.pending < Self.fullAt
+    }
+
+    // MARK: Time
+
+    var deadline: Int64? {
+        if let retryAt { return min(retryAt, machine.deadline ?? .max) }
+        if rowsSince != nil || acknowledgementsSince != nil || machine.wantsLoads || machine.wantsParking || store.wantsPurge {
+            return 0
+        }
+        return machine.deadline
+    }
+
+    func tick(now: Int64) throws(PipeError) {
+        let isIdle = !tookLines
+        tookLines = false
+        machine.tick(now: now)
+        perform(nil, now)
+        noteWork(now)
+        if let retryAt, now >= retryAt { try retry(now) }
+        if retryAt == nil {
+            try commitIfDue(isIdle, now)
+            try load(now)
+            if isIdle { try tidy(now) }
+        }
+        try send(now)
+        machine.mayHold = machine.memory + store.memory < machine.settings.maxMemory
+    }
+
+    private func commitIfDue(_ isIdle: Bool, _ now: Int64) throws(PipeError) {
+        let needsEverything = isIdle || isTerminated || machine.needsFullCommit || !store.mayPostponeAcknowledgements
+        if let since = acknowledgementsSince,
+            isIdle || now - since >= max(commitDelay, Self.acknowledgementDelay) || store.acknowledgementCount >= Self.mostAcknowledgements
+        {
+            return try commit(everything: true, now)
+        }
+        guard let since = rowsSince ?? (machine.needsFullCommit ? acknowledgementsSince : nil) else {
+            if isIdle { store.endReading() }
+            return
+        }
+        if isIdle || now - since >= commitDelay || store.uncommittedBytes >= Self.mostUncommittedBytes {
+            try commit(everything: needsEverything, now)
+        }
+    }
+
+    private func commit(everything: Bool, _ now: Int64) throws(PipeError) {
+        do throws(StoreError) {
+            try commitNow(everything: everything)
+        } catch {
+            try storeFailed(error, now)
+        }
+    }
+
+    /// Commits and tells the state machine. What still waits then is noted by the next line.
+    func commitNow(everything: Bool) throws(StoreError) {
+        try store.commit(withAcknowledgements: everything)
+        rowsSince = nil
+        if everything {
+            acknowledgementsSince = nil
+            machine.everythingCommitted()
+        } else {
+            machine.rowsCommitted()
+        }
+    }
+
+    // MARK: A failing state file
+
+    /// Disk full or input/output error: the input stops, and what was taken is kept until a later try.
+    private func storeFailed(_ error: StoreError, _ now: Int64) throws(PipeError) {
+        storeErrors += 1
+        guard error.code == .temporary else { throw PipeError(.write, error.description) }
+        if retryAt == nil {
+            logger.error("store_failed", metadata: ["reason": "\(error.description)", "input": "stopped"])
+        }
+        retryAt = now + Self.retryInterval
+        if isTerminated, now - terminatedAt >= Self.patienceAtEnd {
+            throw PipeError(.write, "what was read cannot be stored: \(error.description)")
+        }
+    }
+
+    private func retry(_ now: Int64) throws(PipeError) {
+        do throws(StoreError) {
+            try commitNow(everything: true)
+        } catch {
+            return try storeFailed(error, now)
+        }
+        retryAt = nil
+        let lines = postponed
+        postponed = []
+        for bytes in lines {
+            // Scanned before, so the scan cannot fail.
+            _ = try unsafe bytes.withUnsafeBytes { raw -> Result<Void, PipeError> in
+                guard let line = try? unsafe Line.scan(raw), let kind = line.kind else { return .success(()) }
+                do throws(PipeError) {
+                    _ = try takeFromCloud(line, kind, now)
+                    return .success(())
+                } catch {
+                    return .failure(error)
+                }
+            }.get()
+        }
+        noteWork(now)
+        if retryAt == nil { logger.notice("store_recovered", metadata: ["input": "resumed"]) }
+    }
+
+    // MARK: Rows into memory and out of it
+
+    private func load(_ now: Int64) throws(PipeError) {
+        guard machine.wantsLoads else { return }
+        var left = 64
+        do throws(StoreError) {
+            // Rows are read from the file alone.
+            try commitNow(everything: true)
+            while left > 0, let request = machine.nextLoad() {
+                left -= 1
+                try load(request)
+            }
+        } catch {
+            try storeFailed(error, now)
+        }
+    }
+
+    /// What can wait for a moment without input.
+    private func tidy(_ now: Int64) throws(PipeError) {
+        if machine.wantsParking {
+            machine.parkSome(256)
+            perform(nil, now)
+            noteWork(now)
+        }
+        guard store.wantsPurge, rowsSince == nil, acknowledgementsSince == nil else { return }
+        do throws(StoreError) { try store.purgeSome() } catch { try storeFailed(error, now) }
+    }
+
+    // MARK: End
+
+    func inputEnded(_ input: Int, now: Int64) {
+        if !hasFeedback || input > 0 { openInputs -= 1 }
+    }
+
+    func terminate(now: Int64) {
+        isTerminated = true
+        terminatedAt = now
+    }
+
+    var isDone: Bool {
+        guard retryAt == nil, rowsSince == nil, acknowledgementsSince == nil, postponed.isEmpty else { return false }
+        if isTerminated { return true }
+        guard openInputs == 0 else { return false }
+        if !hasFeedback { return true }
+        return exitWhenDrained && machine.hasBeenOnline && machine.isDrained
+    }
+
+    func report() {
+        var values = Logger.Metadata()
+        for (name, value) in machine.counters.members { values[name] = "\(value)" }
+        let further = [
+            ("nodes_online", machine.onlineCount), ("commits", store.commits), ("store_errors", storeErrors), ("rejected", rejects.count),
+            ("memory_bytes", machine.memory + store.memory), ("pending_bytes", output.pending), ("postponed", postponed.count),
+        ]
+        for (name, value) in further { values[name] = "\(value)" }
+        logger.notice("counters", metadata: values)
+    }
+}

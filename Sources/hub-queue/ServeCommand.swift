@@ -1,0 +1,134 @@
+// The queue itself, the command that runs without a subcommand.
+
+internal import ArgumentParser
+internal import HubCommand
+internal import HubPipe
+internal import HubQueue
+internal import HubStore
+internal import Logging
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#endif
+
+struct ServeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Serve the queue. This is what hub-queue does without a subcommand.",
+        usage: "hub-queue [<input> ...] --state <file> [--feedback <path>] [<option> ...]",
+        discussion: """
+            Each INPUT is a file or FIFO of lines as hub-dispatch down writes them, '-' is
+            standard input, which is also the default. What a connected node is to get
+            goes to standard output, with its session, for hub-wsserve; what it must
+            acknowledge is kept in --state until it has. --feedback is where hub-dispatch
+            up writes acknowledgements, refusals and connections. Without it, the input is
+            stored and the program ends; with it, it serves on after the end of the input.
+            A message is on disk a few milliseconds after it was read.
+
+            EXAMPLES
+              hub-dispatch down | hub-queue --state queue.db --feedback feedback.fifo | hub-wsserve ...
+              hub-queue --state queue.db < down.jsonl
+              hub-queue list --state queue.db | jq -r .key
+
+            SIGNALS
+              SIGTERM  stores what was read, ends
+              SIGUSR1  logs one line of counters
+
+            \(ExitStatus.help([
+                .success, .usage, .malformedInput, .noInput, .internalFault, .cannotCreate, .inputOutput, .temporary, .noPermission,
+                .configuration,
+            ]))
+            """)
+
+    @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
+    @OptionGroup var state: StateOption
+    @Option(help: ArgumentHelp("FIFO or file with what nodes answered and which are connected.", valueName: "path"))
+    var feedback: String?
+    @Option(help: ArgumentHelp("Most messages of one node that wait for its acknowledgement.", valueName: "messages"))
+    var window = Environment.option("window", 64)
+    @Option(help: ArgumentHelp("Most bytes of them; a larger message goes alone.", valueName: "bytes"))
+    var windowBytes: ByteCount = Environment.option("window-bytes", .mebi(1))
+    @Option(help: ArgumentHelp("Time after which a message without acknowledgement is sent again.", valueName: "seconds"))
+    var ackTimeout: Seconds = Environment.option("ack-timeout", Seconds(5))
+    @Option(help: ArgumentHelp("Sends before a message backs off, for 1 second first, doubling up to 5 minutes.", valueName: "sends"))
+    var attempts = Environment.option("attempts", 5)
+    @Option(help: ArgumentHelp("Time between two questions to the transport which nodes are connected.", valueName: "seconds"))
+    var reconcile: Seconds = Environment.option("reconcile", Seconds(30))
+    @Option(help: ArgumentHelp("Longest wait for a commit under load.", valueName: "seconds"))
+    var commitDelay: Seconds = Environment.option("commit-delay", Seconds(argument: "0.005") ?? Seconds(0))
+    @Option(help: ArgumentHelp("Memory for messages; what is more stays on disk.", valueName: "bytes"))
+    var maxMemory: ByteCount = Environment.option("max-memory", .mebi(256))
+    @Flag(help: "End when the input has ended, some node has been online, and nothing is pending for any node that is.")
+    var exitWhenDrained = false
+    @OptionGroup(title: "Input lines") var lines: LineOptions
+    @OptionGroup(title: "Log") var log: LogOptions
+
+    func validate() throws {
+        guard (1...1_000_000).contains(window) else { throw ValidationError("--window must lie between 1 and 1000000") }
+        guard windowBytes.bytes > 0 else { throw ValidationError("--window-bytes must be at least 1") }
+        guard ackTimeout.milliseconds >= 10 else { throw ValidationError("--ack-timeout must be at least 0.01 seconds") }
+        guard (1...1000).contains(attempts) else { throw ValidationError("--attempts must lie between 1 and 1000") }
+        guard reconcile.milliseconds >= 10 else { throw ValidationError("--reconcile must be at least 0.01 seconds") }
+        guard commitDelay.milliseconds <= 1000 else { throw ValidationError("--commit-delay must be at most 1 second") }
+        guard maxMemory.bytes >= 1 << 20 else { throw ValidationError("--max-memory must be at least 1 MiB") }
+        guard feedback != "-" || !input.isEmpty && !input.contains("-") else {
+            throw ValidationError("standard input cannot be both input and feedback")
+        }
+    }
+
+    func run() throws {
+        let logger = log.logger("hub-queue")
+        var inputs = try lines.openInputs(input)
+        let rejects = try lines.makeRejects(logger)
+        let output = try LineWriter.standardOutput()
+        var feedbackHolder: LineWriter?
+        if let feedback {
+            inputs.insert(try LineReader.open(feedback, maxLine: lines.maxLine.bytes), at: 0)
+            // An end of its own keeps the FIFO from ending when the program that writes it is restarted.
+            if isFIFO(feedback) { feedbackHolder = try LineWriter.open(feedback) }
+        }
+        let store = try openStore()
+        let stage = try QueueStage(
+            settings: settings, store: store, output: output, rejects: rejects, hasFeedback: feedback != nil, inputCount: inputs.count,
+            commitDelay: commitDelay.nanoseconds, exitWhenDrained: exitWhenDrained, logger: logger)
+        try withExtendedLifetime(feedbackHolder) {
+            try StageLoop(inputs: inputs, outputs: [output], rejects: rejects).run(stage)
+        }
+    }
+
+    private var settings: QueueSettings {
+        var settings = QueueSettings()
+        settings.window = window
+        settings.windowBytes = windowBytes.bytes
+        settings.ackTimeout = ackTimeout.nanoseconds
+        settings.attempts = attempts
+        settings.maxMemory = maxMemory.bytes
+        settings.reconcile = feedback == nil ? nil : reconcile.nanoseconds
+        return settings
+    }
+
+    private func openStore() throws -> QueueStore {
+        do throws(StoreError) {
+            return try QueueStore.open(state.state, retainedMemory: maxMemory.bytes / 2)
+        } catch {
+            throw Failure(ExitStatus(error), error.description)
+        }
+    }
+
+    private func isFIFO(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
+    }
+}
+
+/// `--state`, of the queue and of the commands that look at it.
+struct StateOption: ParsableArguments {
+    @Option(help: ArgumentHelp("SQLite file that holds the state; the queue makes it if it is not there.", valueName: "file"))
+    var state: String = Environment.option("state", "")
+
+    func validate() throws {
+        guard !state.isEmpty else { throw ValidationError("Missing expected argument '--state <file>'") }
+    }
+}
