@@ -11,7 +11,10 @@ internal import CHubSystem
 package enum AtomicFile {
     /// Replaces the file at `path`; a reader sees the old or the new content, never a part.
     /// - Parameter mode: permission bits of the file.
-    package static func write(_ bytes: [UInt8], to path: String, mode: UInt32 = 0o644) throws(PipeError) {
+    /// - Parameter isDurable: the file and its name are on the disk when the call returns.
+    package static func write(
+        _ bytes: [UInt8], to path: String, mode: UInt32 = 0o644, isDurable: Bool = false
+    ) throws(PipeError) {
         let temporary = "\(path).\(getpid()).tmp"
         _ = unsafe unlink(temporary)
         let raw = unsafe CHub_open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode)
@@ -26,11 +29,27 @@ package enum AtomicFile {
             }
             left = left.dropFirst(count)
         }
+        if isDurable, fsync(raw) != 0 {
+            let failure = CHub_errno()
+            _ = close(raw)
+            _ = unsafe unlink(temporary)
+            throw PipeError(.write, "cannot write \(temporary)", errno: failure)
+        }
         _ = close(raw)
         guard unsafe rename(temporary, path) == 0 else {
             let failure = CHub_errno()
             _ = unsafe unlink(temporary)
             throw PipeError(.create, "cannot replace \(path)", errno: failure)
         }
+        if isDurable { syncDirectory(of: path) }
+    }
+
+    /// Some file systems cannot sync a directory; then the name is as durable as they make it.
+    private static func syncDirectory(of path: String) {
+        let directory = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let raw = unsafe CHub_open(directory, O_RDONLY | O_DIRECTORY, 0)
+        guard raw >= 0 else { return }
+        _ = fsync(raw)
+        _ = close(raw)
     }
 }

@@ -1,0 +1,137 @@
+// The directory with the authority's files: what is read from it, and how it is written.
+//
+// New files appear whole: they are written and synced beside their place, then renamed. Keys and tokens have mode 0600.
+
+internal import HubPipe
+package import HubTLS
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#endif
+
+/// One directory, made by `hub-certs prepare` or taken over from KubeEdge.
+package struct CertificateStore: Sendable {
+    package enum File: String, Sendable {
+        case authority = "rootCA.crt"
+        case authorityKey = "rootCA.key"
+        case server = "server.crt"
+        case serverKey = "server.key"
+        case token
+        case issued = "issued.jsonl"
+        case lock = ".lock"
+
+        var mode: UInt32 {
+            switch self {
+            case .authority, .server: 0o644
+            case .authorityKey, .serverKey, .token, .issued, .lock: 0o600
+            }
+        }
+    }
+
+    package let directory: String
+
+    package init(directory: String) { self.directory = directory }
+
+    package func path(_ file: File) -> String { "\(directory)/\(file.rawValue)" }
+
+    // MARK: Reading
+
+    /// The file's content, nil when there is no such file.
+    func readIfPresent(_ file: File) throws(CertsError) -> [UInt8]? {
+        do throws(PipeError) {
+            return try SmallFile.read(path(file))
+        } catch {
+            if error.errno == ENOENT { return nil }
+            throw CertsError(error)
+        }
+    }
+
+    private func read(_ file: File, _ what: String) throws(CertsError) -> [UInt8] {
+        guard let content = try readIfPresent(file) else {
+            throw CertsError(.missing, "there is no \(what) at \(path(file)); 'hub-certs prepare --dir \(directory)' makes it")
+        }
+        return content
+    }
+
+    /// The authority with its key.
+    package func authority() throws(CertsError) -> Authority {
+        let certificate = try certificate(.authority, "CA certificate")
+        let key = try key(.authorityKey, "CA key")
+        return try attempt("cannot use \(path(.authority)) and \(path(.authorityKey))") { () throws(TLSError) in
+            try Authority(certificate: certificate, key: key)
+        }
+    }
+
+    /// A TLS context for the HTTPS side: a client certificate is asked for, and if one comes, the authority must have signed it.
+    package func serverContext() throws(CertsError) -> TLSContext {
+        let authorities = try read(.authority, "CA certificate")
+        let chain = try read(.server, "server certificate")
+        var secret = try read(.serverKey, "server key")
+        defer { Secret.cleanse(&secret) }
+        return try attempt("cannot use \(path(.server)) and \(path(.serverKey))") { () throws(TLSError) in
+            let identity = try TLSIdentity(certificates: chain, privateKey: secret)
+            return try TLSContext.server(
+                TLSServerSettings(identity: identity, clientAuthorities: authorities, clientCertificate: .optional))
+        }
+    }
+
+    private func certificate(_ file: File, _ what: String) throws(CertsError) -> Certificate {
+        try parseCertificate(try read(file, what), file)
+    }
+
+    private func key(_ file: File, _ what: String) throws(CertsError) -> PrivateKey {
+        var content = try read(file, what)
+        defer { Secret.cleanse(&content) }
+        return try parseKey(content, file)
+    }
+
+    func parseCertificate(_ content: [UInt8], _ file: File) throws(CertsError) -> Certificate {
+        try attempt("cannot use \(path(file))") { () throws(TLSError) in try Certificate.read(pem: content) }
+    }
+
+    func parseKey(_ content: [UInt8], _ file: File) throws(CertsError) -> PrivateKey {
+        try attempt("cannot use \(path(file))") { () throws(TLSError) in try PrivateKey.read(pem: content) }
+    }
+
+    // MARK: Writing
+
+    func write(_ content: [UInt8], to file: File) throws(CertsError) {
+        do throws(PipeError) {
+            try AtomicFile.write(content, to: path(file), mode: file.mode, isDurable: true)
+        } catch {
+            throw CertsError(error)
+        }
+    }
+
+    /// Makes the directory, with mode 0700, and those above it.
+    func makeDirectory() throws(CertsError) {
+        var made = directory.hasPrefix("/") ? "/" : ""
+        for part in directory.split(separator: "/") {
+            made += made.isEmpty || made == "/" ? String(part) : "/\(part)"
+            guard unsafe mkdir(made, 0o700) != 0, errno != EEXIST else { continue }
+            let failure = errno
+            // A read-only directory above an existing one is no obstacle.
+            if unsafe access(made, F_OK) == 0 { continue }
+            throw CertsError(PipeError(.create, "cannot make the directory \(made)", errno: failure))
+        }
+    }
+
+    /// Runs `body` while no other process does so for this directory. The lock ends with the process that holds it.
+    func withLock<Result>(_ body: () throws(CertsError) -> Result) throws(CertsError) -> Result {
+        let descriptor: Descriptor
+        do throws(PipeError) {
+            descriptor = try Descriptor.output(path(.lock))
+        } catch {
+            throw CertsError(error)
+        }
+        while lockf(descriptor.raw, F_LOCK, 0) != 0 {
+            let failure = errno
+            guard failure == EINTR else {
+                throw CertsError(PipeError(.create, "cannot lock \(path(.lock))", errno: failure))
+            }
+        }
+        return try body()
+    }
+}

@@ -1,0 +1,111 @@
+// `issued.jsonl`: one JSON object for every signature, on the disk before the certificate leaves.
+
+internal import HubMessage
+internal import HubPipe
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#endif
+
+/// One signature.
+package struct IssuedRecord: Sendable, Equatable {
+    package enum Credential: String, Sendable {
+        case token
+        case certificate
+    }
+
+    /// Seconds since 1970.
+    package let time: Int64
+    package let node: String
+    /// Hexadecimal.
+    package let serial: String
+    /// SHA-256 of the certificate in DER, hexadecimal.
+    package let sha256: String
+    /// Seconds since 1970.
+    package let notAfter: Int64
+    package let remote: String
+    package let credential: Credential
+
+    /// The record as a line, with its newline.
+    package var line: [UInt8] {
+        let members = [
+            ("time", Timestamp.rfc3339(time)), ("node", node), ("serial", serial), ("sha256", sha256),
+            ("not_after", Timestamp.rfc3339(notAfter)), ("remote", remote), ("by", credential.rawValue),
+        ]
+        var line: [UInt8] = [0x7b]
+        for (name, value) in members {
+            if line.count > 1 { line.append(0x2c) }
+            JSONText.appendString(name.utf8, to: &line)
+            line.append(0x3a)
+            JSONText.appendString(value.utf8, to: &line)
+        }
+        line.append(contentsOf: [0x7d, 0x0a])
+        return line
+    }
+}
+
+/// The file. It is opened for every append, so that it can be rotated.
+package struct IssuedLog: Sendable {
+    private let path: String
+
+    package init(_ store: CertificateStore) { path = store.path(.issued) }
+
+    /// Appends whole lines and waits until they are on the disk.
+    package func append(_ lines: [UInt8]) throws(CertsError) {
+        do throws(PipeError) {
+            let descriptor = try Descriptor.output(path)
+            var left = lines[...]
+            while !left.isEmpty {
+                guard let count = RawDescriptor.writeSome(descriptor.raw, left) else {
+                    throw PipeError(.write, "cannot write \(path)", errno: errno)
+                }
+                left = left.dropFirst(count)
+            }
+            guard fsync(descriptor.raw) == 0 else { throw PipeError(.write, "cannot sync \(path)", errno: errno) }
+        } catch {
+            throw CertsError(error)
+        }
+    }
+
+    /// Calls `body` with the node of each record. Lines that are no records are skipped; a last line without its end is completed,
+    /// so that the next record stands on a line of its own.
+    package func forEachNode(_ body: (String) -> Void) throws(CertsError) {
+        guard unsafe access(path, F_OK) == 0 || errno != ENOENT else { return }
+        let descriptor = try open()
+        var pending: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = unsafe part.withUnsafeMutableBytes { unsafe read(descriptor.raw, $0.baseAddress, $0.count) }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw CertsError(PipeError(.read, "cannot read \(path)", errno: errno))
+            }
+            if count == 0 { break }
+            pending.append(contentsOf: part[..<count])
+            while let end = pending.firstIndex(of: 0x0a) {
+                Self.visit(pending[..<end], body)
+                pending.removeFirst(end + 1)
+            }
+            // No record is that long.
+            if pending.count > part.count { pending.removeAll() }
+        }
+        guard !pending.isEmpty else { return }
+        Self.visit(pending[...], body)
+        try append([0x0a])
+    }
+
+    private func open() throws(CertsError) -> Descriptor {
+        do throws(PipeError) {
+            return try Descriptor.input(path)
+        } catch {
+            throw CertsError(error)
+        }
+    }
+
+    private static func visit(_ line: ArraySlice<UInt8>, _ body: (String) -> Void) {
+        guard let record = FlatJSON(line), case .string(let node)? = record["node"] else { return }
+        body(node)
+    }
+}
