@@ -37,7 +37,9 @@ final class SwarmRun {
         // Before any thread starts, so that all of them leave the signals to this one.
         let watch = try SignalWatch()
         self.watch = watch
-        try OpenFiles.allow(options.nodes.nodes + 64 + 8 * options.threads)
+        let needed = options.nodes.nodes + 64 + 8 * options.threads
+        let limit = OpenFiles.raiseLimit()
+        guard limit >= needed else { throw Failure(.unavailable, "\(needed) open files are needed, the limit is \(limit) (ulimit -n)") }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: options.threads)
         let access = try Access.prepare(options, on: group, logger: logger) {
             watch.listen(milliseconds: Self.pause) {}
@@ -157,7 +159,7 @@ final class SwarmRun {
         object.add("lost", figures.lost)
         object.add("reconnects", figures.reconnects)
         object.add("errors", figures.causes)
-        object.add("cpu_seconds", OpenFiles.processorSeconds())
+        object.add("cpu_seconds", ProcessorTime.seconds)
         object.add("complete", isComplete)
         try object.print()
     }

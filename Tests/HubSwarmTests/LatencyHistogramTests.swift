@@ -1,0 +1,67 @@
+import Testing
+
+@testable import HubSwarm
+
+@Suite("Latencies in buckets")
+struct LatencyHistogramTests {
+    @Test("without samples everything is 0")
+    func empty() {
+        let histogram = LatencyHistogram()
+        #expect(histogram.percentile(50) == 0)
+        #expect(histogram.max == 0)
+        #expect(histogram.mean == 0)
+    }
+
+    @Test("small samples are exact")
+    func small() {
+        var histogram = LatencyHistogram()
+        for value in 1...100 { histogram.record(Int64(value)) }
+        #expect(histogram.percentile(1) == 1)
+        #expect(histogram.percentile(50) == 50)
+        #expect(histogram.percentile(99) == 99)
+        #expect(histogram.percentile(100) == 100)
+        #expect(histogram.mean == 50)
+    }
+
+    @Test("a percentile is never below the true one, and at most 0.8 % above", arguments: [1.0, 25, 50, 90, 99, 99.9, 100])
+    func large(percent: Double) {
+        var random = FastRandom(seed: 7)
+        var histogram = LatencyHistogram()
+        var samples: [Int64] = []
+        for _ in 0..<20_000 {
+            // All magnitudes up to an hour.
+            let sample = Int64(random.next() >> (32 + random.next() % 32))
+            samples.append(sample)
+            histogram.record(sample)
+        }
+        samples.sort()
+        let truth = samples[Int((percent / 100 * Double(samples.count)).rounded(.up)) - 1]
+        let value = histogram.percentile(percent)
+        #expect(value >= truth)
+        #expect(Double(value) <= Double(truth) * 1.008)
+        #expect(histogram.max == samples.last)
+    }
+
+    @Test("a clock that was set back counts as 0, and a huge sample in the last bucket")
+    func extremes() {
+        var histogram = LatencyHistogram()
+        histogram.record(-5)
+        histogram.record(.max)
+        histogram.record(1 << 40)
+        #expect(histogram.count == 3)
+        #expect(histogram.percentile(30) == 0)
+        #expect(histogram.percentile(100) == .max)
+    }
+
+    @Test("sums are what one histogram would have counted")
+    func sums() {
+        var (left, right, whole) = (LatencyHistogram(), LatencyHistogram(), LatencyHistogram())
+        for value in stride(from: Int64(1), to: 1_000_000, by: 997) {
+            if value % 2 == 0 { left.record(value) } else { right.record(value) }
+            whole.record(value)
+        }
+        left.add(right)
+        left.add(LatencyHistogram())
+        #expect(left == whole)
+    }
+}
