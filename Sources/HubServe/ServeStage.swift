@@ -47,10 +47,7 @@ package final class ServeStage: Stage {
     }
 
     package func tick(now: Int64) throws(PipeError) {
-        if !batch.isEmpty {
-            exchange.dispatch(batch)
-            batch.removeAll(keepingCapacity: true)
-        }
+        dispatch()
         // The order matters: a connection writes its last line before it is gone.
         let isAlone = server.openConnections == 0
         for frame in exchange.collect(into: output) {
@@ -65,6 +62,12 @@ package final class ServeStage: Stage {
             if let problem { throw problem }
         }
         if let ending, isAlone || now >= ending { hasEnded = true }
+    }
+
+    private func dispatch() {
+        guard !batch.isEmpty else { return }
+        exchange.dispatch(batch)
+        batch.removeAll(keepingCapacity: true)
     }
 
     package var deadline: Int64? {
@@ -87,6 +90,8 @@ package final class ServeStage: Stage {
     package func terminate(now: Int64) {
         // A close handshake takes its time after the flush.
         ending = now + exchange.settings.drain + 2_500_000_000
+        // The last lines go out before the close frames.
+        dispatch()
         server.beginShutdown()
     }
 
