@@ -29,7 +29,7 @@ final class CertificateClient: ChannelInboundHandler {
 
     init(timeout: TimeAmount) { self.timeout = timeout }
 
-    /// Connects, and returns once TCP is; TLS goes on while the first request waits.
+    /// Connects, and returns once TCP is; TLS goes on while the first request waits. To be called on `eventLoop`.
     static func connect(
         to endpoint: Endpoint, tls: TLSContext, peerName: PeerName, timeout: TimeAmount, on eventLoop: any EventLoop
     ) -> EventLoopFuture<NIOLoopBound<CertificateClient>> {

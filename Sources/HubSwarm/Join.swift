@@ -66,16 +66,20 @@ package final class Join: Sendable {
         } catch {
             return eventLoop.makeFailedFuture(SwarmError(.certificate, error.description))
         }
-        return CertificateClient.connect(to: endpoint, tls: tls, peerName: .any, timeout: timeout, on: eventLoop)
-            .flatMap { client in
-                let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/ca.crt", headers: ["Host": endpoint.description])
-                let answer = client.value.send(head) ?? eventLoop.makeFailedFuture(SwarmError(.unreachable, "the connection is closed"))
-                return answer.always { _ in client.value.close() }
-            }
-            .flatMapThrowing { answer in
-                guard answer.status == 200 else { throw SwarmError(.refused, "the request for the CA was answered with \(answer.status)") }
-                return try check(answer.body, token)
-            }
+        return eventLoop.flatSubmit {
+            CertificateClient.connect(to: endpoint, tls: tls, peerName: .any, timeout: timeout, on: eventLoop)
+                .flatMap { client in
+                    let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/ca.crt", headers: ["Host": endpoint.description])
+                    let answer = client.value.send(head) ?? eventLoop.makeFailedFuture(SwarmError(.unreachable, "the connection is closed"))
+                    return answer.always { _ in client.value.close() }
+                }
+                .flatMapThrowing { answer in
+                    guard answer.status == 200 else {
+                        throw SwarmError(.refused, "the request for the CA was answered with \(answer.status)")
+                    }
+                    return try check(answer.body, token)
+                }
+        }
     }
 
     /// The CA in `der`, if it is the one that `token` names.

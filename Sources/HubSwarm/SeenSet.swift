@@ -50,7 +50,11 @@ package struct SeenSet: Sendable {
 package struct MessageHash: Sendable {
     private var state: UInt64
 
-    package init(_ seed: UInt64 = 0) { state = seed ^ 0x2545_f491_4f6c_dd1d }
+    package init(_ seed: UInt64 = 0) {
+        state = 0x2545_f491_4f6c_dd1d
+        // Mixed, not just put in: the first bytes that are added could undo an exclusive or.
+        mix(seed)
+    }
 
     /// Adds `bytes` and their length, so that ("ab", "c") and ("a", "bc") differ.
     package mutating func add(_ bytes: UnsafeRawBufferPointer) {
@@ -59,12 +63,13 @@ package struct MessageHash: Sendable {
             mix(unsafe bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self))
             at += 8
         }
-        var rest = UInt64(truncatingIfNeeded: bytes.count) << 56
+        var rest: UInt64 = 0
         while at < bytes.count {
-            rest = unsafe rest << 8 ^ UInt64(bytes[at])
+            rest = unsafe rest << 8 | UInt64(bytes[at])
             at += 1
         }
-        mix(rest ^ UInt64(truncatingIfNeeded: bytes.count))
+        mix(rest)
+        mix(UInt64(truncatingIfNeeded: bytes.count))
     }
 
     package mutating func add(_ number: UInt64) { mix(number) }

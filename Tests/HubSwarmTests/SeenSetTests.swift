@@ -44,20 +44,24 @@ struct SeenSetTests {
         }
         let hashes = [
             hash("ab", "c"), hash("a", "bc"), hash("abc"), hash("abc", ""), hash("", "abc"), hash("abcdefgh"), hash("abcdefgh", ""),
-            hash("abcdefg", "h"), hash("abcdefgh\0"), hash("abcdefgh\0\0"), hash("\0"), hash(""), hash("\0\0"),
+            hash("abcdefg", "h"), hash("abcdefgh\0"), hash("abcdefgh\0\0"), hash("\0"), hash(""), hash("\0\0"), hash("a"), hash("\0b"),
         ]
         #expect(Set(hashes).count == hashes.count)
         #expect(hash("uid-1", "10") == hash("uid-1", "10"))
     }
 
-    @Test("200,000 similar identities have as many hashes")
-    func spread() {
+    @Test(
+        "200,000 similar identities have as many hashes",
+        arguments: ["", "\0", "uid-", "uid-000", "uid-0000", "78ce2b97-0000-4000-8000-000000000000"])
+    func spread(prefix: String) {
         var set = SeenSet(limit: 2_000_000)
         for node in 0..<100 {
             for version in 0..<2000 {
                 var hash = MessageHash(UInt64(node))
-                let bytes = Array("78ce2b97-0000-4000-8000-000000000000".utf8) + Array(String(version).utf8)
-                unsafe bytes.withUnsafeBytes { unsafe hash.add($0) }
+                for part in [prefix + String(version), "1"] {
+                    let bytes = Array(part.utf8)
+                    unsafe bytes.withUnsafeBytes { unsafe hash.add($0) }
+                }
                 #expect(set.insert(hash.value) == .new)
             }
         }

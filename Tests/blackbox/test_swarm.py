@@ -5,13 +5,13 @@ import base64
 import hashlib
 import json
 import os
-import shutil
 import signal
 import ssl
 import struct
 import subprocess
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -461,3 +461,231 @@ def test_generate_keeps_to_its_rate_and_notices_a_gone_reader():
     process.stdout.close()
     assert process.wait(20) == 74
     process.stderr.close()
+
+
+# Certificates, joining, TLS
+
+
+def openssl(*arguments, **options):
+    return subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60, **options).stdout
+
+
+class Authority:
+    """A CA and a server certificate for 127.0.0.1, made by the openssl command."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        directory.mkdir()
+        (directory / "server.ext").write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n")
+        (directory / "client.ext").write_text("extendedKeyUsage=clientAuth\n")
+        ca, server = directory / "ca", directory / "server"
+        for name in (ca, server):
+            openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key")
+        openssl("req", "-x509", "-new", "-key", f"{ca}.key", "-subj", "/CN=KubeEdge", "-days", "2", "-out", f"{ca}.crt")
+        openssl("req", "-new", "-key", f"{server}.key", "-subj", "/CN=hub", "-out", f"{server}.csr")
+        openssl("x509", "-req", "-in", f"{server}.csr", "-CA", f"{ca}.crt", "-CAkey", f"{ca}.key", "-CAcreateserial", "-days", "2",
+                "-extfile", directory / "server.ext", "-out", f"{server}.crt")
+        self.der = openssl("x509", "-in", f"{ca}.crt", "-outform", "DER")
+        self.bearer = "header.claims.signature"
+        self.token = hashlib.sha256(self.der).hexdigest() + "." + self.bearer
+
+    def sign(self, request):
+        return openssl("x509", "-req", "-inform", "DER", "-CA", self.directory / "ca.crt", "-CAkey", self.directory / "ca.key",
+                       "-set_serial", str(time.time_ns()), "-days", "2", "-extfile", self.directory / "client.ext", "-outform", "DER",
+                       input=request)
+
+    def context(self, client=True):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.directory / "server.crt", self.directory / "server.key")
+        if client:
+            context.load_verify_locations(self.directory / "ca.crt")
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+class FakeCerts:
+    """The HTTPS service of an authority."""
+
+    def __init__(self, authority, status=None, der=None, close=False):
+        service = self
+        self.requests, self.connections = [], 0
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                service.connections += 1
+                super().setup()
+
+            def do_GET(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                service.requests.append((self.path, dict(self.headers), body))
+                if self.path == "/ca.crt":
+                    return self.reply(200, der or authority.der)
+                if status or self.headers.get("Authorization") != f"Bearer {authority.bearer}":
+                    return self.reply(status or 401, b"no")
+                self.reply(200, authority.sign(body))
+
+            def reply(self, code, data):
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(data)))
+                if close:
+                    self.send_header("Connection", "close")
+                    self.close_connection = True
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                pass
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server.socket = authority.context(client=False).wrap_socket(self.server.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self.server.server_address[1]}"
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(5)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("ca") / "own")
+
+
+@pytest.fixture
+def token_file(authority, tmp_path):
+    path = tmp_path / "token"
+    path.write_text(authority.token + "\n")
+    return path
+
+
+def joined(mode, hub, certs, token_file, *arguments, **options):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HUB_")}
+    command = [SWARM, mode, "--hub", f"127.0.0.1:{hub.port}", "--certs-url", certs.url if certs else "https://127.0.0.1:1"]
+    if token_file:
+        command += ["--token-file", str(token_file)]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, timeout=60, env=environment, **options)
+    return done, json.loads(done.stdout) if done.stdout else None
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_join_and_later_runs_without_token(authority, token_file, tmp_path, close):
+    store = tmp_path / "edges"
+    with FakeHub(tls=authority.context()) as hub, FakeCerts(authority, close=close) as certs:
+        done, figures = joined("connect", hub, certs, token_file, "--nodes", 6, "--cert-dir", store, "--join-parallel", 2)
+        assert done.returncode == 0, done.stderr
+        assert figures["rounds"][0]["full"] == 6
+        assert [path for path, _, _ in certs.requests].count("/ca.crt") == 1
+        signed = [(headers, body) for path, headers, body in certs.requests if path == "/edge.crt"]
+        assert sorted(headers["NodeName"] for headers, _ in signed) == [f"edge-{n}" for n in range(6)]
+        assert certs.connections == (7 if close else 3)
+        for headers, body in signed:
+            subject = openssl("req", "-inform", "DER", "-noout", "-subject", "-verify", input=body).decode()
+            assert "O = system:nodes" in subject and f"CN = system:node:{headers['NodeName']}" in subject
+        for edge in hub.edges:
+            names = dict(pair[0] for pair in edge.peer["subject"])
+            assert names == {"organizationName": "system:nodes", "commonName": f"system:node:{edge.node}"}
+        assert sorted(os.listdir(store)) == sorted(["rootCA.crt"] + [f"edge-{n}.{kind}" for n in range(6) for kind in ("crt", "key")])
+        assert store.stat().st_mode & 0o777 == 0o700
+        assert {path.stat().st_mode & 0o777 for path in store.iterdir()} == {0o600}
+        assert authority.bearer.encode() not in done.stderr
+
+        count = len(certs.requests)
+        done, figures = joined("connect", hub, None, None, "--nodes", 6, "--cert-dir", store)
+        assert done.returncode == 0, done.stderr
+        assert len(certs.requests) == count
+
+        (store / "edge-3.key").write_text("damaged")
+        done, figures = joined("connect", hub, certs, token_file, "--nodes", 7, "--cert-dir", store)
+        assert done.returncode == 0, done.stderr
+        assert sorted(headers["NodeName"] for _, headers, _ in certs.requests[count:]) == ["edge-3", "edge-6"]
+        done, figures = joined("connect", hub, None, None, "--nodes", 8, "--cert-dir", store)
+        assert done.returncode == 78 and figures is None
+
+
+def test_the_token_may_come_from_a_descriptor_or_a_pipe(authority, tmp_path):
+    with FakeHub(tls=authority.context()) as hub, FakeCerts(authority) as certs:
+        for option in ("--token-fd", "--token-file"):
+            read, write = os.pipe()
+            os.write(write, authority.token.encode())
+            os.close(write)
+            value = str(read) if option == "--token-fd" else f"/dev/fd/{read}"
+            done, figures = joined("connect", hub, certs, None, option, value, pass_fds=[read])
+            os.close(read)
+            assert done.returncode == 0, done.stderr
+
+
+def test_resumed_sessions(authority, token_file):
+    with FakeHub(tls=authority.context()) as hub, FakeCerts(authority) as certs:
+        done, figures = joined("connect", hub, certs, token_file, "--nodes", 4, "--rounds", 3, "--resume")
+        assert done.returncode == 0, done.stderr
+        assert [(r["full"], r["resumed"]) for r in figures["rounds"]] == [(4, 0), (0, 4), (0, 4)]
+        assert [edge.resumed for edge in hub.edges] == [False] * 4 + [True] * 8
+
+
+def test_acknowledgements_over_tls(authority, token_file):
+    def on_open(edge):
+        for number in range(300):
+            edge.send(config_map(edge.node, number, 1, size=1000))
+
+    with FakeHub(tls=authority.context(), on_open=on_open) as hub, FakeCerts(authority) as certs:
+        done, figures = joined("sink", hub, certs, token_file, "--nodes", 3, "--count", 900)
+        assert done.returncode == 0, done.stderr
+        assert hub.errors == []
+        assert [len(edge.acks()) for edge in hub.edges] == [300] * 3
+        assert all(edge.closed_with == 1000 for edge in hub.edges)
+    assert figures["distinct"] == figures["acks"] == 900
+
+
+def test_what_can_be_wrong_with_certificates(authority, token_file, tmp_path):
+    other = Authority(tmp_path / "other")
+    with FakeHub(tls=authority.context()) as hub, FakeHub(tls=other.context()) as stranger:
+        with FakeCerts(other) as certs:  # a man in the middle
+            done, _ = joined("connect", hub, certs, token_file)
+            assert done.returncode == 78 and b"token names" in done.stderr
+            assert [path for path, _, _ in certs.requests] == ["/ca.crt"]
+        with FakeCerts(other, der=authority.der) as certs:  # one that shows the true CA
+            done, _ = joined("connect", hub, certs, token_file)
+            assert done.returncode == 78
+            assert [path for path, _, _ in certs.requests] == ["/ca.crt"]
+        with FakeCerts(authority) as certs:
+            done, figures = joined("connect", stranger, certs, token_file)
+            assert done.returncode == 78 and figures["errors"] == {"tls": 1}
+            done, figures = joined("connect", hub, certs, token_file, "--server-name", "127.0.0.2")
+            assert done.returncode == 78
+        with FakeCerts(authority, status=401) as certs:
+            done, _ = joined("connect", hub, certs, token_file)
+            assert done.returncode == 77
+        with FakeCerts(authority, der=b"x") as certs:
+            done, _ = joined("connect", hub, certs, token_file)
+            assert done.returncode == 76
+        token_file.write_text("secret")
+        done, _ = joined("connect", hub, None, token_file)
+        assert done.returncode == 78 and b"secret" not in done.stderr
+        done, _ = joined("connect", hub, None, tmp_path / "nothing")
+        assert done.returncode == 66
+        assert hub.edges == []
+
+
+def test_a_new_authority_replaces_the_kept_one(authority, token_file, tmp_path):
+    store, other = tmp_path / "edges", Authority(tmp_path / "other")
+    with FakeHub(tls=other.context()) as hub, FakeCerts(other) as certs:
+        path = tmp_path / "token2"
+        path.write_text(other.token)
+        assert joined("connect", hub, certs, path, "--nodes", 2, "--cert-dir", store)[0].returncode == 0
+    with FakeHub(tls=authority.context()) as hub, FakeCerts(authority) as certs:
+        done, figures = joined("connect", hub, certs, token_file, "--nodes", 2, "--cert-dir", store)
+        assert done.returncode == 0, done.stderr
+        assert len(certs.requests) == 3
