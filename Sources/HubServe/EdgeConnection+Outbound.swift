@@ -12,28 +12,37 @@ extension EdgeConnection {
 
     /// Adds a frame; `pump` sends it.
     /// - Returns: whether it was taken.
-    func enqueue(_ frame: ByteBuffer, id: UInt64) -> Bool {
-        let size = frame.readableBytes
+    func enqueue(_ frame: ByteBuffer, id: UInt64, isOnce: Bool) -> Bool {
+        // Only what the socket does not take waits.
+        if outbound.unsent >= Self.unit { pump() }
         guard phase == .open else {
-            _ = handle.unsent.subtract(size, ordering: .relaxed)
             exchange.counters.add(.closing)
+            return false
+        }
+        guard mayAdd(frame.readableBytes, isOnce: isOnce) else {
+            exchange.counters.add(isOnce ? .unsentOnce : .unsentAck)
             return false
         }
         if outbound.unsent == 0 { lastProgress = monotonicNanoseconds() }
         guard outbound.add(frame, id: id) else {
-            _ = handle.unsent.subtract(size, ordering: .relaxed)
             exchange.counters.add(.duplicate)
             return false
         }
         return true
     }
 
+    /// Past the limit `once` lines are dropped at once. Others have twice the room: their sender bounds what is on its way to a node,
+    /// and one that does not must not make this grow. A single message may be larger than the limit.
+    private func mayAdd(_ size: Int, isOnce: Bool) -> Bool {
+        let limit = exchange.settings.maxUnsent
+        return outbound.unsent <= limit || !isOnce && outbound.unsent + size <= 2 * limit
+    }
+
     /// Answers the node itself. A node that asks and does not read gets no more answers.
     func answer(_ payload: [UInt8]) {
         let frame = ServerFrame.text(payload)
         guard phase == .open, outbound.unsent <= exchange.settings.maxUnsent else { return exchange.counters.add(.answerDropped) }
-        handle.unsent.add(frame.readableBytes, ordering: .relaxed)
-        if enqueue(frame, id: 0) { exchange.counters.add(.answered) }
+        if enqueue(frame, id: 0, isOnce: true) { exchange.counters.add(.answered) }
     }
 
     /// Hands frames to the channel as long as the socket takes them.
@@ -52,8 +61,7 @@ extension EdgeConnection {
     }
 
     private func batchLeft() {
-        let bytes = outbound.left()
-        handle.unsent.subtract(bytes, ordering: .relaxed)
+        outbound.left()
         lastProgress = monotonicNanoseconds()
         guard phase != .closed else { return }
         if outbound.isEmpty { allLeft() }

@@ -34,6 +34,8 @@ package final class Exchange: Sendable {
     }
 
     fileprivate static let maxQuestions = 16
+    /// Bytes in the mailboxes of the loops, one more batch not counted.
+    private static let maxUndelivered = 1 << 20
     private static let maxRefusedBytes = 4 << 20
 
     package let settings: ServeSettings
@@ -41,6 +43,7 @@ package final class Exchange: Sendable {
     let notices: NoticeSink
     private let state: Mutex<State>
     private let budget: Mutex<PartialBudget>
+    private let undelivered = Atomic<Int>(0)
     private let paused = Atomic<Bool>(false)
     private let wake: @Sendable () -> Void
     private let parts = Mutex<[LoopPart]>([])
@@ -144,50 +147,45 @@ package final class Exchange: Sendable {
 
     /// Hands a batch of lines to the connections that they are for.
     package func dispatch(_ batch: [DownstreamLine]) {
-        var commands: [ObjectIdentifier: (LoopPart, [LoopPart.Command])] = [:]
-        func post(_ command: LoopPart.Command, to handle: ConnectionHandle) {
-            commands[ObjectIdentifier(handle.loop), default: (handle.loop, [])].1.append(command)
-        }
-        var tally = Tally()
+        let loops = parts.withLock { $0 }
+        var commands = [[LoopPart.Command]](repeating: [], count: loops.count)
+        var bytes = 0
         change { state in
             let now = wallMicroseconds()
             for line in batch {
                 switch line {
                 case .message(let node, let session, let isOnce, let id, let frame):
                     guard let live = state.live(node, session, now, counters) else { continue }
-                    let size = frame.readableBytes
-                    guard mayAdd(size, isOnce: isOnce, waiting: live.handle.unsent.load(ordering: .relaxed)) else {
-                        counters.add(isOnce ? .unsentOnce : .unsentAck)
-                        continue
-                    }
-                    live.handle.unsent.add(size, ordering: .relaxed)
-                    post(.send(connection: live.handle.number, frame: frame, id: id), to: live.handle)
-                    tally.count += 1
-                    tally.bytes += size
+                    bytes += frame.readableBytes
+                    commands[live.handle.loop.index].append(
+                        .send(connection: live.handle.number, frame: frame, id: id, isOnce: isOnce))
                 case .close(let node, let session, let reason):
                     guard let live = state.live(node, session, now, counters) else { continue }
                     state.registry.disconnect(node, session: live.id, reason: reason, now: now, to: &state.output)
                     counters.add(.closedByLine)
                     counters.add(.disconnected)
-                    post(.close(connection: live.handle.number, .policy, reason: reason), to: live.handle)
+                    commands[live.handle.loop.index].append(.close(connection: live.handle.number, .policy, reason: reason))
                 case .who(let question): state.ask(question, now, counters)
                 case .refused: break
                 }
             }
         }
-        if tally.count > 0 { counters.add(.down, tally.count, .downBytes, tally.bytes) }
-        for (part, list) in commands.values { part.post(list, to: self) }
+        undelivered.add(bytes, ordering: .relaxed)
+        for (part, list) in zip(loops, commands) where !list.isEmpty { part.post(list, to: self) }
     }
 
-    private struct Tally {
-        var count = 0
-        var bytes = 0
-    }
+    /// Event loops have much to deliver: inputs should wait for them. It is never long, because they wait for nobody.
+    package var isBehind: Bool { undelivered.load(ordering: .relaxed) > Self.maxUndelivered }
 
-    /// Past the limit `once` lines are dropped at once. Others have twice the room: their sender bounds what is on its way to a node,
-    /// and one that does not must not make this grow. A single message may be larger than the limit.
-    private func mayAdd(_ size: Int, isOnce: Bool, waiting: Int) -> Bool {
-        waiting <= settings.maxUnsent || !isOnce && waiting + size <= 2 * settings.maxUnsent
+    /// A loop has dealt with so many bytes of frames.
+    func delivered(_ bytes: Int) {
+        let (before, after) = undelivered.subtract(bytes, ordering: .relaxed)
+        guard before > Self.maxUndelivered, after <= Self.maxUndelivered else { return }
+        let mustWake = state.withLock { state in
+            defer { state.isWakePending = true }
+            return !state.isWakePending
+        }
+        if mustWake { wake() }
     }
 
     // MARK: Output

@@ -8,7 +8,7 @@ internal import Synchronization
 /// Everything but the mailbox is touched on `eventLoop` only, which is what makes it Sendable.
 final class LoopPart: @unchecked Sendable {
     enum Command: Sendable {
-        case send(connection: Int, frame: ByteBuffer, id: UInt64)
+        case send(connection: Int, frame: ByteBuffer, id: UInt64, isOnce: Bool)
         /// The session is over already, as far as lines are concerned.
         case close(connection: Int, CloseCode, reason: String)
         /// Stops, or goes on, reading sockets, as the exchange now says.
@@ -58,14 +58,21 @@ final class LoopPart: @unchecked Sendable {
             return commands
         }
         var touched: [EdgeConnection] = []
+        var bytes = 0
+        var taken = 0
+        var takenBytes = 0
         for command in commands {
             switch command {
-            case .send(let number, let frame, let id):
+            case .send(let number, let frame, let id, let isOnce):
+                bytes += frame.readableBytes
                 guard let connection = connections[number] else {
                     exchange.counters.add(.closing)
                     continue
                 }
-                if connection.enqueue(frame, id: id) { touched.append(connection) }
+                guard connection.enqueue(frame, id: id, isOnce: isOnce) else { continue }
+                taken += 1
+                takenBytes += frame.readableBytes
+                if touched.last !== connection { touched.append(connection) }
             case .close(let number, let code, let reason):
                 connections[number]?.close(code, reason)
             case .followReading:
@@ -83,6 +90,8 @@ final class LoopPart: @unchecked Sendable {
             }
         }
         for connection in touched { connection.pump() }
+        if taken > 0 { exchange.counters.add(.down, taken, .downBytes, takenBytes) }
+        if bytes > 0 { exchange.delivered(bytes) }
     }
 
     // MARK: Time

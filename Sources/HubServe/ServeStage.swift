@@ -46,6 +46,9 @@ package final class ServeStage: Stage {
         return nil
     }
 
+    /// The first input wakes the loop. A node, or the output, never makes the others wait; only the event loops' own work does.
+    package func wantsInput(_ input: Int) -> Bool { input == 0 || !exchange.isBehind }
+
     package func tick(now: Int64) throws(PipeError) {
         dispatch()
         // The order matters: a connection writes its last line before it is gone.

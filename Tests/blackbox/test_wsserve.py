@@ -830,7 +830,7 @@ def test_a_message_that_still_waits_is_not_taken_twice(start):
 
 def test_a_full_output_stops_the_sockets_but_not_the_inputs(start):
     reading, writing = os.pipe()
-    server = start("--max-output", "256KiB", "--ping", "0.3", "--max-unsent", "64KiB", "--stall", "1", stdout=writing)
+    server = start("--max-output", "256KiB", "--ping", "1", "--max-unsent", "64KiB", "--stall", "1", stdout=writing)
     os.close(writing)
     with server.raw("edge-0") as edge, server.raw("edge-1") as other:
         payload = frame(json.dumps(up(content="x" * 30_000)).encode())
@@ -846,13 +846,13 @@ def test_a_full_output_stops_the_sockets_but_not_the_inputs(start):
         seen = 0
         while seen < 200:
             seen += read_frame(other)[0] == 1
-        time.sleep(2)
+        time.sleep(3.5)
         counters = server.counters()
         assert counters["sessions"] == 2 and counters["closed_pong_timeout"] == 0 and counters["closed_slow_reader"] == 0
         server.send(event("who", msg_id="late"), down("x", "edge-1", session=1))
         assert server.counter("dropped_gone", 1) == 1
         # Once the output is read, everything comes, and the answers too.
-        edge.setblocking(False)
+        other.setblocking(False)
         data = b""
         with open(reading, "rb", buffering=0) as output:
             while b'"parent_msg_id":"late"' not in data:
