@@ -12,6 +12,7 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -67,8 +68,8 @@ let package = Package(
         tests("HubDispatchTests", ["HubDispatch", "HubMessage"]),
         tests("HubQueueTests", ["HubQueue", "HubStore", "HubMessage"]),
         tests("HubKeepaliveTests", ["HubKeepalive", "HubMessage"]),
-        tests("HubTLSTests", ["HubTLS", "HubCerts", nioCore]),
-        tests("HubServeTests", ["HubServe", "HubMessage", nioCore]),
+        tests("HubTLSTests", ["HubTLS", "HubCerts", "HubPipe", nioCore]),
+        tests("HubServeTests", ["HubServe", "HubMessage", "HubTLS", nioCore]),
         tests("HubSwarmTests", ["HubSwarm", "HubMessage", "HubTLS", nioCore]),
     ],
     swiftLanguageModes: [.v6]

@@ -152,7 +152,9 @@ final class CertsConnection: ChannelInboundHandler {
             if isAsking { send(response.closing()) } else { state = .discarding(response, count: 0) }
         case .proceed(let task):
             state = .receiving(Receiving(task: task))
-            if isAsking { context?.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil) }
+            if isAsking {
+                context?.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
+            }
         }
     }
 

@@ -28,6 +28,16 @@ package struct IssuedRecord: Sendable, Equatable {
     package let remote: String
     package let credential: Credential
 
+    package init(time: Int64, node: String, serial: String, sha256: String, notAfter: Int64, remote: String, credential: Credential) {
+        self.time = time
+        self.node = node
+        self.serial = serial
+        self.sha256 = sha256
+        self.notAfter = notAfter
+        self.remote = remote
+        self.credential = credential
+    }
+
     /// The record as a line, with its newline.
     package var line: [UInt8] {
         let members = [

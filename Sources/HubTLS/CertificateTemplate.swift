@@ -94,23 +94,18 @@ package struct CertificateTemplate: Sendable {
             extensions.append((NID_key_usage, "critical,digitalSignature"))
             extensions.append((NID_ext_key_usage, role == .server ? "serverAuth" : "clientAuth"))
         }
-        // The authority's own key identifier is needed by the one of what it signs.
         extensions.append((NID_subject_key_identifier, "hash"))
-        extensions.append((NID_authority_key_identifier, "keyid"))
+        // An authority may lack a key identifier to refer to, if it was taken over; its own certificate needs no such reference.
+        if unsafe issuer != raw, unsafe X509_get0_subject_key_id(issuer) != nil {
+            extensions.append((NID_authority_key_identifier, "keyid"))
+        }
         if !names.isEmpty {
             extensions.append((NID_subject_alt_name, names.map(\.configuration).joined(separator: ",")))
         }
         for (kind, value) in extensions {
             var context = unsafe X509V3_CTX()
             unsafe X509V3_set_ctx(&context, issuer, raw, nil, nil, 0)
-            guard let item = unsafe X509V3_EXT_conf_nid(nil, &context, kind, value) else {
-                // An authority of KubeEdge's may lack a key identifier to refer to.
-                if kind == NID_authority_key_identifier {
-                    ERR_clear_error()
-                    continue
-                }
-                throw failure("extension \(value)")
-            }
+            guard let item = unsafe X509V3_EXT_conf_nid(nil, &context, kind, value) else { throw failure("extension \(value)") }
             defer { unsafe X509_EXTENSION_free(item) }
             guard unsafe X509_add_ext(raw, item, -1) == 1 else { throw failure("extension \(value)") }
         }

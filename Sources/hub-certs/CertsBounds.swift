@@ -17,7 +17,8 @@ struct CertsBounds: ParsableArguments {
     @Option(help: ArgumentHelp("All bodies that are being received; past it requests are answered 503.", valueName: "bytes"))
     var maxBodies: ByteCount = Environment.option("max-bodies", .mebi(64))
 
-    @Option(help: ArgumentHelp("Lines that may wait for the reader of standard output; past it reports are answered 503.", valueName: "bytes"))
+    @Option(
+        help: ArgumentHelp("Lines that may wait for the reader of standard output; past it reports are answered 503.", valueName: "bytes"))
     var maxUnsent: ByteCount = Environment.option("max-unsent", .mebi(4))
 
     @Option(help: "Nodes that may ever get a certificate, by issued.jsonl; further ones are answered 503.")

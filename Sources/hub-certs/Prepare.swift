@@ -62,7 +62,9 @@ struct Prepare: ParsableCommand {
     private func names() throws -> Set<SubjectName> {
         var names: Set<SubjectName> = []
         for text in advertise {
-            guard let name = SubjectName.address(parsing: text) else { throw Failure(.usage, "--advertise: '\(text)' is not an IP address") }
+            guard let name = SubjectName.address(parsing: text) else {
+                throw Failure(.usage, "--advertise: '\(text)' is not an IP address")
+            }
             names.insert(name)
         }
         for text in dns {
