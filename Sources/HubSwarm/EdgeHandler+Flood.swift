@@ -15,15 +15,18 @@ extension EdgeHandler {
         let limit = owner.sequenceLimit(of: node, plan)
         var batch = context.channel.allocator.buffer(capacity: Self.turn + plan.size)
         var count = 0
+        var bytes = 0
         while node.nextSequence < limit, batch.readableBytes < Self.turn {
             ClientFrame.append(.text, mask: owner.mask(), to: &batch, expecting: plan.size) { buffer in
+                let start = buffer.writerIndex
                 EdgeMessage.writePodStatus(
                     node: node.name, sequence: node.nextSequence, size: plan.size, &owner.random, now: wallMicroseconds(), to: &buffer)
+                bytes += buffer.writerIndex - start
             }
             node.nextSequence += 1
             count += 1
         }
-        if count > 0 { send(batch, count, isLast: node.nextSequence == plan.count, context) }
+        if count > 0 { send(batch, count, bytes, isLast: node.nextSequence == plan.count, context) }
         guard node.nextSequence < plan.count, !isFloodScheduled else { return }
         isFloodScheduled = true
         let again = { [weak self] () -> Void in
@@ -38,11 +41,13 @@ extension EdgeHandler {
         }
     }
 
-    private func send(_ batch: ByteBuffer, _ count: Int, isLast: Bool, _ context: ChannelHandlerContext) {
-        let bytes = batch.readableBytes
+    private func send(_ batch: ByteBuffer, _ count: Int, _ bytes: Int, isLast: Bool, _ context: ChannelHandlerContext) {
         let promise = context.eventLoop.makePromise(of: Void.self)
-        promise.futureResult.assumeIsolated().whenSuccess { [owner, node] in
-            owner.sent(count, bytes: bytes, isLast: isLast, of: node)
+        promise.futureResult.assumeIsolated().whenComplete { [owner, node] result in
+            switch result {
+            case .success: owner.sent(count, bytes: bytes, isLast: isLast, of: node)
+            case .failure: owner.lost(count, isLast: isLast, of: node)
+            }
         }
         context.writeAndFlush(wrapOutboundOut(batch), promise: promise)
     }

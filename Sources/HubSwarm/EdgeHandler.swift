@@ -57,7 +57,13 @@ final class EdgeHandler: ChannelDuplexHandler {
     var isDelayScheduled = false
     var isFloodScheduled = false
 
+    /// A slow reader takes so many bytes, then rests.
+    static let slowBytes = 4096
+    private static let slowRest = TimeAmount.milliseconds(100)
+    private var isResting = false
+
     let isSilent: Bool
+    let isSlow: Bool
     let isStalled: Bool
     let neverAcknowledges: Bool
     let refusesAll: Bool
@@ -70,6 +76,7 @@ final class EdgeHandler: ChannelDuplexHandler {
         upgrade = Upgrade(&owner.random)
         let settings = owner.settings
         isSilent = settings.silent.includes(node: node.index, of: settings.nodes)
+        isSlow = settings.slow.includes(node: node.index, of: settings.nodes)
         isStalled = settings.stalled.includes(node: node.index, of: settings.nodes)
         neverAcknowledges = settings.unacknowledged.includes(node: node.index, of: settings.nodes)
         refusesAll = settings.refused.includes(node: node.index, of: settings.nodes)
@@ -217,11 +224,21 @@ final class EdgeHandler: ChannelDuplexHandler {
     }
 
     func read(context: ChannelHandlerContext) {
+        if isSlow, phase == .open { return readSlowly(context) }
         guard mayRead(context) else {
             isReadHeld = true
             return
         }
         context.read()
+    }
+
+    private func readSlowly(_ context: ChannelHandlerContext) {
+        guard !isResting else { return }
+        isResting = true
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.slowRest) { [weak self] in
+            self?.isResting = false
+            self?.context?.read()
+        }
     }
 
     private func mayRead(_ context: ChannelHandlerContext) -> Bool {

@@ -41,8 +41,12 @@ package struct SwarmFigures: Sendable, Equatable {
     package var sent = 0
     package var sentBytes = 0
     package var keepalives = 0
-    /// Nodes whose flood has left completely.
+    /// Messages that were made and lost with their connection before they had left.
+    package var unsent = 0
+    /// Nodes that have made all messages of their flood.
     package var flooded = 0
+    /// Nodes that were given up before that.
+    package var abandoned = 0
     /// Monotonic nanoseconds of the first and the last completed write of a flood.
     package var firstSent: Int64 = 0
     package var lastSent: Int64 = 0
@@ -65,7 +69,7 @@ package struct SwarmFigures: Sendable, Equatable {
     private static var sums: [WritableKeyPath<SwarmFigures, Int>] {
         [
             \.connected, \.opened, \.resumed, \.reconnects, \.lost, \.givenUp, \.received, \.distinct, \.duplicates, \.untracked,
-            \.receivedBytes, \.acks, \.refusals, \.withheld, \.pings, \.sent, \.sentBytes, \.keepalives, \.flooded,
+            \.receivedBytes, \.acks, \.refusals, \.withheld, \.pings, \.sent, \.sentBytes, \.unsent, \.keepalives, \.flooded, \.abandoned,
         ]
     }
     private static var earliest: [WritableKeyPath<SwarmFigures, Int64>] { [\.firstReceived, \.firstSent] }

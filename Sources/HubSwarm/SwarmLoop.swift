@@ -72,9 +72,13 @@ final class SwarmLoop {
         let handler = EdgeHandler(node, owner: self, tls: tls, started: started)
         node.connection = handler
         let handlers = NIOLoopBound((tls, handler), eventLoop: eventLoop)
-        ClientBootstrap(group: eventLoop)
-            .channelOption(.socketOption(.so_reuseaddr), value: 1)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+        var bootstrap = ClientBootstrap(group: eventLoop).channelOption(.tcpOption(.tcp_nodelay), value: 1)
+        if handler.isSlow {
+            bootstrap =
+                bootstrap.channelOption(.maxMessagesPerRead, value: 1)
+                .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: EdgeHandler.slowBytes))
+        }
+        bootstrap
             .connectTimeout(settings.handshakeTimeout)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -135,6 +139,7 @@ final class SwarmLoop {
         guard may else {
             node.isGivenUp = true
             figures.givenUp += 1
+            if !node.isFlooded { figures.abandoned += 1 }
             return
         }
         node.failures += 1
@@ -225,9 +230,17 @@ final class SwarmLoop {
         figures.sent += count
         figures.sentBytes += bytes
         figures.lastSent = monotonicNanoseconds()
-        if isLast {
-            node.isFlooded = true
-            figures.flooded += 1
-        }
+        if isLast { finishFlood(of: node) }
+    }
+
+    /// Messages were lost with their connection. A later connection goes on with the number that follows them.
+    func lost(_ count: Int, isLast: Bool, of node: EdgeNode) {
+        figures.unsent += count
+        if isLast { finishFlood(of: node) }
+    }
+
+    private func finishFlood(of node: EdgeNode) {
+        node.isFlooded = true
+        figures.flooded += 1
     }
 }

@@ -78,6 +78,8 @@ package struct SwarmSettings: Sendable {
     package var refused = Victims.none
     /// Nodes that stop reading once they are connected.
     package var stalled = Victims.none
+    /// Nodes that read 4 KiB at a time, ten times a second, once they are connected.
+    package var slow = Victims.none
     /// Nodes that send nothing once they are connected, neither keepalives nor pongs nor acknowledgements.
     package var silent = Victims.none
     package var flood: FloodPlan?

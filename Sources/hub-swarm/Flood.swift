@@ -44,19 +44,19 @@ struct Flood: ParsableCommand {
         if !run.isTerminated { try run.startFlood() }
         _ = try run.wait { figures, now in
             if let duration, now - start >= duration.nanoseconds { return true }
-            return figures.flooded >= nodes || figures.connected == 0 && figures.givenUp >= nodes
-                || figures.flooded + figures.givenUp >= nodes && figures.flooded >= figures.connected
+            return figures.flooded + figures.abandoned >= nodes
         }
         if linger.nanoseconds > 0 {
             let end = monotonicNanoseconds() + linger.nanoseconds
             _ = try run.wait { _, now in now >= end }
         }
         let figures = try run.finish()
-        let isComplete = figures.flooded == nodes && figures.lost == 0
+        let isComplete = figures.sent == count * nodes
         let seconds = figures.lastSent > 0 ? Double(figures.lastSent - figures.firstSent) / 1e9 : 0
         var object = run.object("flood", figures)
         object.add("sent", figures.sent)
         object.add("bytes", figures.sentBytes)
+        object.add("unsent", figures.unsent)
         object.add("finished", figures.flooded)
         object.add("seconds", seconds)
         object.add("rate", seconds > 0 ? Double(figures.sent) / seconds : 0)
@@ -65,6 +65,6 @@ struct Flood: ParsableCommand {
         object.add("connect_us", figures.handshakes)
         try run.print(object, figures, isComplete: isComplete)
         try run.conclude(
-            figures, isComplete: isComplete, shortfall: "\(figures.sent) of \(count * nodes) messages were sent without a loss")
+            figures, isComplete: isComplete, shortfall: "\(figures.sent) of \(count * nodes) messages were sent")
     }
 }

@@ -30,6 +30,8 @@ struct Sink: ParsableCommand {
     @Option(help: ArgumentHelp("Never acknowledge.", valueName: "victims")) var noAck = Victims.none
     @Option(help: ArgumentHelp("Answer with an error, so that the hub tries again later.", valueName: "victims")) var refuse = Victims.none
     @Option(help: ArgumentHelp("Nodes that stop reading once they are connected (25%).", valueName: "victims")) var stall = Victims.none
+    @Option(help: ArgumentHelp("Nodes that read 4 KiB ten times a second once they are connected (25%).", valueName: "victims"))
+    var slow = Victims.none
     @Option(help: ArgumentHelp("Nodes that never send anything once they are connected (25%).", valueName: "victims"))
     var silent = Victims.none
     @Option(help: ArgumentHelp("Go on trying to connect for so long.", valueName: "seconds")) var connectTimeout = Seconds(30)
@@ -39,7 +41,7 @@ struct Sink: ParsableCommand {
     func validate() throws {
         guard count ?? 1 >= 1 else { throw ValidationError("--count must be at least 1") }
         guard remember >= 0 else { throw ValidationError("--remember must not be negative") }
-        for (name, victims) in [("--stall", stall), ("--silent", silent)] {
+        for (name, victims) in [("--stall", stall), ("--slow", slow), ("--silent", silent)] {
             if case .key = victims { throw ValidationError("\(name) takes a share of the nodes, such as 25%") }
         }
     }
@@ -51,6 +53,7 @@ struct Sink: ParsableCommand {
             settings.unacknowledged = noAck
             settings.refused = refuse
             settings.stalled = stall
+            settings.slow = slow
             settings.silent = silent
             settings.remembered = remember
         }

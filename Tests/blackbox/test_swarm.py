@@ -294,6 +294,36 @@ def test_a_stalled_node_stops_reading():
     assert 400 <= figures["received"] < 500
 
 
+def test_a_slow_node_reads_slowly_and_keeps_order():
+    def on_open(edge):
+        for number in range(400):
+            edge.send(config_map(edge.node, number, 1, size=1000))
+
+    with FakeHub(on_open=on_open) as hub:
+        done, figures = swarm("sink", "--nodes", 2, "--slow", "50%", "--duration", 2, port=hub.port)
+        assert done.returncode == 0, done.stderr
+        slow, other = sorted(hub.edges, key=lambda edge: edge.node)
+        assert len(other.acks()) == 400
+        assert 20 <= len(slow.acks()) <= 150
+        assert [m["header"]["parent_msg_id"] for m in slow.acks()] == [f"m-{slow.node}-{n}-1" for n in range(len(slow.acks()))]
+
+
+def test_a_flood_goes_on_after_a_loss():
+    def on_message(edge, message):
+        if message["route"]["operation"] == "update" and len(hub.edges) == 1 and len(edge.messages) > 5:
+            edge.writer.transport.abort()
+
+    with FakeHub(on_message=on_message) as hub:
+        done, figures = swarm("flood", "--count", 30, "--rate", 30, "--reconnect", port=hub.port)
+        assert done.returncode in (0, 75), done.stderr
+        assert figures["reconnects"] == 1 and figures["finished"] == 1 and figures["sent"] + figures["unsent"] == 30
+        numbers = [m["content"]["seq"] for edge in hub.edges for _, m in edge.messages if m["route"]["operation"] == "update"]
+        assert numbers == sorted(set(numbers)) and numbers[-1] == 29
+    with FakeHub(on_message=on_message) as hub:
+        done, figures = swarm("flood", "--count", 30, "--rate", 30, port=hub.port)
+        assert done.returncode == 75 and figures["finished"] == 0
+
+
 def test_flood_is_in_order_and_verify_agrees():
     with FakeHub() as hub:
         done, figures = swarm("flood", "--nodes", 5, "--count", 200, "--size", 700, port=hub.port)
