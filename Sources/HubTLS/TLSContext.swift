@@ -113,8 +113,8 @@ package struct TLSServerSettings: Sendable {
     }
 
     /// Trusts the authorities of `pem`, self-signed or not, as Go's certificate pools do.
-    private func trust(_ pem: [UInt8]) throws(TLSError) -> [SharedCertificate] {
-        let authorities = try SharedCertificate.readAll(pem: pem)
+    private func trust(_ pem: [UInt8]) throws(TLSError) -> [Certificate] {
+        let authorities = try Certificate.readAll(pem: pem)
         guard let store = unsafe SSL_CTX_get_cert_store(raw) else { throw Self.failure("certificate store") }
         for authority in authorities {
             guard unsafe X509_STORE_add_cert(store, authority.raw) == 1 else { throw Self.failure("authority") }

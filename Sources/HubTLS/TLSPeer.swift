@@ -10,11 +10,18 @@ package struct TLSPeer: Sendable, Equatable {
     package let organizations: [String]
     package let der: [UInt8]
 
+    package init(commonNames: [String], organizations: [String], der: [UInt8]) {
+        self.commonNames = commonNames
+        self.organizations = organizations
+        self.der = der
+    }
+
     /// - Parameter certificate: borrowed for this call.
     init?(borrowing certificate: OpaquePointer) {
         guard let subject = unsafe X509_get_subject_name(certificate) else { return nil }
-        commonNames = unsafe Self.values(NID_commonName, of: subject)
-        organizations = unsafe Self.values(NID_organizationName, of: subject)
+        let attributes = unsafe DistinguishedName.attributes(borrowing: subject)
+        commonNames = Self.texts(attributes, .commonName)
+        organizations = Self.texts(attributes, .organization)
         let length = unsafe i2d_X509(certificate, nil)
         guard length > 0 else { return nil }
         der = unsafe [UInt8](unsafeUninitializedCapacity: Int(length)) { buffer, count in
@@ -23,22 +30,9 @@ package struct TLSPeer: Sendable, Equatable {
         }
     }
 
-    /// The values as UTF-8. An embedded NUL stays a NUL, so that it can match no name.
-    private static func values(_ kind: CInt, of subject: OpaquePointer) -> [String] {
-        var found: [String] = []
-        var position = unsafe X509_NAME_get_index_by_NID(subject, kind, -1)
-        while position >= 0 {
-            var bytes: UnsafeMutablePointer<UInt8>?
-            if let entry = unsafe X509_NAME_get_entry(subject, position), let data = unsafe X509_NAME_ENTRY_get_data(entry) {
-                let length = unsafe ASN1_STRING_to_UTF8(&bytes, data)
-                if length >= 0, let start = unsafe bytes {
-                    found.append(unsafe String(decoding: UnsafeBufferPointer(start: start, count: Int(length)), as: UTF8.self))
-                    unsafe CRYPTO_free(start, #fileID, CInt(#line))
-                }
-            }
-            position = unsafe X509_NAME_get_index_by_NID(subject, kind, position)
-        }
-        return found
+    /// A value that is no text still counts, so that whoever expects one name sees two. An embedded NUL stays, and matches no name.
+    private static func texts(_ attributes: [NameAttribute], _ kind: NameAttributeKind) -> [String] {
+        attributes.filter { $0.kind == kind }.map { String(decoding: $0.value ?? [0], as: UTF8.self) }
     }
 }
 
