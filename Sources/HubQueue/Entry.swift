@@ -58,7 +58,7 @@ struct Entry: Sendable {
     /// Sent in some session: an acknowledgement can be real.
     var wasSent = false
     var wasSentInSession = false
-    /// Must not be sent before the next full commit.
+    /// Must not be sent before the next commit.
     var isGated = false
     /// What is in flight is `older.last`, not `text`.
     var flightIsOlder = false

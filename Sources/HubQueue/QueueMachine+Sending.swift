@@ -26,21 +26,15 @@ extension QueueMachine {
         enroll(node)
     }
 
-    /// Keeps an entry from being sent before the next full commit.
+    /// Keeps an entry from being sent before the next commit.
     mutating func gate(_ slot: Int32) {
         guard !entries[Int(slot)].isGated else { return }
         entries[Int(slot)].isGated = true
         gated.append(ReadyMessage(id: entries[Int(slot)].id, slot: slot))
     }
 
-    /// Some message waits for a commit that includes acknowledgements.
-    package var needsFullCommit: Bool { !gated.isEmpty }
-
-    /// All rows that arrived so far are on disk.
-    package mutating func rowsCommitted() { batch += 1 }
-
-    /// Everything is on disk, acknowledgements included.
-    package mutating func everythingCommitted() {
+    /// Everything that arrived so far is on disk.
+    package mutating func committed() {
         batch += 1
         unsettled.removeAll(keepingCapacity: true)
         guard !gated.isEmpty else { return }

@@ -2,30 +2,20 @@
 
 extension QueueStore {
     /// Writes what waits and makes it durable.
-    ///
-    /// - Parameter withAcknowledgements: false leaves acknowledgements for a later commit; see `mayPostponeAcknowledgements`.
     /// - Throws: `StoreError`; the file is unchanged then, and everything still waits.
-    package func commit(withAcknowledgements: Bool = true) throws(StoreError) {
-        guard hasNewRows || (withAcknowledgements && hasAcknowledgements) else { return endReading() }
+    package func commit() throws(StoreError) {
+        guard hasWork else { return endReading() }
         do throws(StoreError) {
             if connection.isIdle { try connection.run("BEGIN IMMEDIATE") }
             try writeRows()
-            if withAcknowledgements { try writeAcknowledgements() }
+            try writeAcknowledgements()
             try connection.run("COMMIT")
         } catch {
             connection.rollBack()
             throw error
         }
-        countCommit()
         checkpointIfLong()
-        rowsAreOnDisk()
-        if withAcknowledgements {
-            acknowledgements.removeAll()
-            removedRecent.removeAll(keepingCapacity: true)
-            removedPending.removeAll()
-            purges.append(contentsOf: forgottenNodes)
-            forgottenNodes.removeAll()
-        }
+        batchIsOnDisk()
     }
 
     /// Has a long log written back. The log can only begin anew when nobody reads it and it is written back whole; under load there

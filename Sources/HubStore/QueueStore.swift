@@ -283,24 +283,20 @@ package final class QueueStore {
     // MARK: State of the batch
 
     /// Rows wait for a commit.
-    package var hasNewRows: Bool {
+    package var hasRows: Bool {
         !(keeps.isEmpty && parks.isEmpty && rewrites.isEmpty && moves.isEmpty && newNodes.isEmpty && marks.isEmpty && backoffs.isEmpty
             && errors.isEmpty && sessions.isEmpty)
     }
 
-    package var hasAcknowledgements: Bool {
-        !(acknowledgements.isEmpty && removedRecent.isEmpty && removedPending.isEmpty && forgottenNodes.isEmpty)
+    /// Something waits for a commit.
+    package var hasWork: Bool {
+        hasRows
+            || !(acknowledgements.isEmpty && removedRecent.isEmpty && removedPending.isEmpty && forgottenNodes.isEmpty)
     }
 
-    package var acknowledgementCount: Int { acknowledgements.count + removedRecent.count }
-
-    /// Acknowledgements may stay behind when the rows are committed: no row of this batch lies in `pending`.
-    package var mayPostponeAcknowledgements: Bool { parks.isEmpty && moves.isEmpty && removedPending.isEmpty && forgottenNodes.isEmpty }
-
-    func countCommit() { commits += 1 }
-
-    /// The rows of this batch are on disk.
-    func rowsAreOnDisk() {
+    /// What waited is on disk.
+    func batchIsOnDisk() {
+        commits += 1
         for keep in keeps where lines[Int(keep.slot)].id == keep.id {
             lines[Int(keep.slot)].isOnDisk = true
             lines[Int(keep.slot)].isNewer = false
@@ -316,6 +312,11 @@ package final class QueueStore {
         backoffs.removeAll()
         errors.removeAll()
         sessions.removeAll()
+        acknowledgements.removeAll()
+        removedRecent.removeAll(keepingCapacity: true)
+        removedPending.removeAll()
+        purges.append(contentsOf: forgottenNodes)
+        forgottenNodes.removeAll()
         uncommittedBytes = 0
     }
 }

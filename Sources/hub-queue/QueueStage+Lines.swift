@@ -109,7 +109,7 @@ extension QueueStage {
         var found: (id: Int64, text: MessageText, isDelete: Bool)?
         let messageID = line.value(line.index.header.parentID)
         do throws(StoreError) {
-            if store.hasNewRows { try commitNow(everything: true) }
+            if store.hasRows { try commit() }
             unsafe try store.withSent(node: machine.storeID(of: node), messageHash: hash) { id, bytes in
                 guard let stored = try? unsafe Line.scan(bytes), stored.value(stored.index.header.messageID) == messageID else {
                     return false

@@ -25,9 +25,8 @@ final class QueueStage: Stage {
 
     /// Lines were taken since the last tick.
     private var tookLines = false
-    /// When the oldest row, and the oldest acknowledgement, that waits for a commit was taken.
-    private var rowsSince: Int64?
-    private var acknowledgementsSince: Int64?
+    /// When the first line was taken that waits for a commit.
+    private var uncommittedSince: Int64?
     /// The time at which the failing state file is tried again.
     private var retryAt: Int64?
     /// Lines that arrived while the state file could not be asked.
@@ -38,10 +37,6 @@ final class QueueStage: Stage {
     static let fullAt = 256 << 10
     /// Output that may wait before a `once` line from the feedback is dropped.
     static let overfullAt = 4 << 20
-    /// Acknowledgements wait longer than rows under load: written together they touch fewer pages. One that is lost in a crash only
-    /// means that its message is sent again.
-    private static let acknowledgementDelay: Int64 = 50_000_000
-    private static let mostAcknowledgements = 8192
     private static let mostUncommittedBytes = 8 << 20
     private static let retryInterval: Int64 = 500_000_000
     private static let patienceAtEnd: Int64 = 5_000_000_000
@@ -96,8 +91,7 @@ final class QueueStage: Stage {
     }
 
     private func noteWork(_ now: Int64) {
-        if rowsSince == nil, store.hasNewRows { rowsSince = now }
-        if acknowledgementsSince == nil, store.hasAcknowledgements { acknowledgementsSince = now }
+        if uncommittedSince == nil, store.hasWork { uncommittedSince = now }
     }
 
     func wantsInput(_ input: Int) -> Bool {
@@ -109,7 +103,7 @@ final class QueueStage: Stage {
 
     var deadline: Int64? {
         if let retryAt { return min(retryAt, machine.deadline ?? .max) }
-        if rowsSince != nil || acknowledgementsSince != nil || machine.wantsLoads || machine.wantsParking || store.wantsPurge {
+        if uncommittedSince != nil || machine.wantsLoads || machine.wantsParking || store.wantsPurge {
             return 0
         }
         return machine.deadline
@@ -131,40 +125,25 @@ final class QueueStage: Stage {
         machine.mayHold = machine.memory + store.memory < machine.settings.maxMemory
     }
 
+    /// At once when there is nothing else to do, else after a delay (design: hub-queue, rule 8).
     private func commitIfDue(_ isIdle: Bool, _ now: Int64) throws(PipeError) {
-        let needsEverything = isIdle || isTerminated || machine.needsFullCommit || !store.mayPostponeAcknowledgements
-        if let since = acknowledgementsSince,
-            isIdle || now - since >= max(commitDelay, Self.acknowledgementDelay) || store.acknowledgementCount >= Self.mostAcknowledgements
-        {
-            return try commit(everything: true, now)
-        }
-        guard let since = rowsSince ?? (machine.needsFullCommit ? acknowledgementsSince : nil) else {
+        guard let since = uncommittedSince else {
             if isIdle { store.endReading() }
             return
         }
-        if isIdle || now - since >= commitDelay || store.uncommittedBytes >= Self.mostUncommittedBytes {
-            try commit(everything: needsEverything, now)
-        }
-    }
-
-    private func commit(everything: Bool, _ now: Int64) throws(PipeError) {
+        guard isIdle || isTerminated || now - since >= commitDelay || store.uncommittedBytes >= Self.mostUncommittedBytes else { return }
         do throws(StoreError) {
-            try commitNow(everything: everything)
+            try commit()
         } catch {
             try storeFailed(error, now)
         }
     }
 
-    /// Commits and tells the state machine. What still waits then is noted by the next line.
-    func commitNow(everything: Bool) throws(StoreError) {
-        try store.commit(withAcknowledgements: everything)
-        rowsSince = nil
-        if everything {
-            acknowledgementsSince = nil
-            machine.everythingCommitted()
-        } else {
-            machine.rowsCommitted()
-        }
+    /// Commits and tells the state machine.
+    func commit() throws(StoreError) {
+        try store.commit()
+        uncommittedSince = nil
+        machine.committed()
     }
 
     // MARK: A failing state file
@@ -184,7 +163,7 @@ final class QueueStage: Stage {
 
     private func retry(_ now: Int64) throws(PipeError) {
         do throws(StoreError) {
-            try commitNow(everything: true)
+            try commit()
         } catch {
             return try storeFailed(error, now)
         }
@@ -214,7 +193,7 @@ final class QueueStage: Stage {
         var left = 64
         do throws(StoreError) {
             // Rows are read from the file alone.
-            try commitNow(everything: true)
+            try commit()
             while left > 0, let request = machine.nextLoad() {
                 left -= 1
                 try load(request)
@@ -231,7 +210,7 @@ final class QueueStage: Stage {
             perform(nil, now)
             noteWork(now)
         }
-        guard store.wantsPurge, rowsSince == nil, acknowledgementsSince == nil else { return }
+        guard store.wantsPurge, uncommittedSince == nil else { return }
         do throws(StoreError) { try store.purgeSome() } catch { try storeFailed(error, now) }
     }
 
@@ -247,7 +226,7 @@ final class QueueStage: Stage {
     }
 
     var isDone: Bool {
-        guard retryAt == nil, rowsSince == nil, acknowledgementsSince == nil, postponed.isEmpty else { return false }
+        guard retryAt == nil, uncommittedSince == nil, postponed.isEmpty else { return false }
         if isTerminated { return true }
         guard openInputs == 0 else { return false }
         if !hasFeedback { return true }

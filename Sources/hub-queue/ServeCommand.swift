@@ -89,12 +89,14 @@ struct ServeCommand: ParsableCommand {
             // An end of its own keeps the FIFO from ending when the program that writes it is restarted.
             if isFIFO(feedback) { feedbackHolder = try LineWriter.open(feedback) }
         }
+        // Before the state file is opened, which may take a while: from here on signals wait for the loop.
+        let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects)
         let store = try openStore()
         let stage = try QueueStage(
             settings: settings, store: store, output: output, rejects: rejects, hasFeedback: feedback != nil, inputCount: inputs.count,
             commitDelay: commitDelay.nanoseconds, exitWhenDrained: exitWhenDrained, logger: logger)
         try withExtendedLifetime(feedbackHolder) {
-            try StageLoop(inputs: inputs, outputs: [output], rejects: rejects).run(stage)
+            try loop.run(stage)
         }
     }
 
