@@ -46,7 +46,8 @@ package final class StageLoop {
                 guard let input, polls[position + 1].revents != 0 else { continue }
                 // A stage may close its gates while an earlier input is served.
                 guard !isTerminating, stage.wantsInput(input) else { continue }
-                try serve(input, stage, now)
+                // Read empty: a read that brings less than it asked for leaves nothing behind. The last input has nobody after it.
+                while try serve(input, stage, now) == .bytes(LineReader.readSize), input < inputs.count - 1, stage.wantsInput(input) {}
             }
             try stage.tick(now: now)
         }
@@ -99,7 +100,7 @@ package final class StageLoop {
         for (number, input) in inputs.enumerated() {
             var reads = Self.largestPipe / LineReader.readSize
             while reads > 0, !input.hasEnded, stage.wantsInput(number), isReadable(input) {
-                try serve(number, stage, now)
+                _ = try serve(number, stage, now)
                 reads -= 1
             }
         }
@@ -110,9 +111,10 @@ package final class StageLoop {
         return unsafe poll(&entry, 1, 0) == 1
     }
 
-    private func serve(_ number: Int, _ stage: some Stage, _ now: Int64) throws(PipeError) {
+    private func serve(_ number: Int, _ stage: some Stage, _ now: Int64) throws(PipeError) -> LineReader.ReadResult {
         let input = inputs[number]
-        if try input.read() == .wouldBlock { return }
+        let result = try input.read()
+        if result == .wouldBlock { return result }
         while let piece = unsafe input.next() {
             switch unsafe piece {
             case .line(let bytes, let line):
@@ -124,6 +126,7 @@ package final class StageLoop {
             }
         }
         if input.hasEnded { stage.inputEnded(number, now: now) }
+        return result
     }
 
     private func take(_ bytes: UnsafeRawBufferPointer, _ input: Int, _ stage: some Stage, _ now: Int64) throws(PipeError) -> String? {
