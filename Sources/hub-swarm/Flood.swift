@@ -12,7 +12,8 @@ struct Flood: ParsableCommand {
             The messages are pod statuses as KubeEdge's edge writes them. Their content has
             two members more: 'seq', which counts the messages of a node from 0, and
             'sent', microseconds since 1970. 'hub-swarm verify' reads both at the other
-            end. Sending begins once every node is connected or given up.
+            end. Sending begins once every node is connected or given up. The rate is that at
+            which the sockets take the messages; 'verify' tells how fast they come out.
 
             \(ExitStatus.help(SwarmOutcome.statuses))
             \(SwarmOutcome.note)
