@@ -89,7 +89,7 @@ extension CertificateStore {
         guard let start = certificate.notBefore, let end = certificate.notAfter, end > now else { return "expired" }
         guard end - now > min(Self.renewalMargin, (end - start) / 3) else { return "near its end" }
         do throws(TLSError) {
-            try certificate.verify(issuedBy: authority.certificate, purpose: .server)
+            try certificate.verify(issuedBy: authority.certificate, purpose: .server, at: now)
         } catch {
             return "not valid under this CA"
         }

@@ -100,11 +100,12 @@ internal import COpenSSL
         return unsafe X509_check_private_key(raw, key.raw) == 1
     }
 
-    /// Checks that `authority` issued this certificate, that both are valid now, and that it may be used for `purpose`.
+    /// Checks that `authority` issued this certificate, that both are valid, and that it may be used for `purpose`.
     ///
     /// The authority need not be self-signed, as in Go's certificate pools.
+    /// - Parameter time: seconds since 1970; nil means now.
     /// - Throws: `.verification` with OpenSSL's reason.
-    package func verify(issuedBy authority: Certificate, purpose: Purpose) throws(TLSError) {
+    package func verify(issuedBy authority: Certificate, purpose: Purpose, at time: Int64? = nil) throws(TLSError) {
         ERR_clear_error()
         guard let store = unsafe X509_STORE_new() else { throw TLSError(.allocation, "no memory", drainErrorQueue()) }
         defer { unsafe X509_STORE_free(store) }
@@ -116,6 +117,7 @@ internal import COpenSSL
         guard unsafe X509_STORE_CTX_init(context, store, raw, nil) == 1 else {
             throw TLSError(.allocation, "no memory", drainErrorQueue())
         }
+        if let time { unsafe X509_STORE_CTX_set_time(context, 0, Int(time)) }
         switch purpose {
         case .server: _ = unsafe X509_STORE_CTX_set_purpose(context, X509_PURPOSE_SSL_SERVER)
         case .client: _ = unsafe X509_STORE_CTX_set_purpose(context, X509_PURPOSE_SSL_CLIENT)

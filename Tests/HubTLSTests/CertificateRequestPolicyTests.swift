@@ -106,7 +106,8 @@ internal import Testing
         #expect(certificate.subject == .node("edge-0"))
         #expect(certificate.notAfter == now - 300 + 365 * 86_400)
         #expect(!certificate.isAuthority)
-        #expect(throws: TLSError.self) { try certificate.verify(issuedBy: authority.certificate, purpose: .server) }
+        try certificate.verify(issuedBy: authority.certificate, purpose: .client, at: now)
+        #expect(throws: TLSError.self) { try certificate.verify(issuedBy: authority.certificate, purpose: .server, at: now) }
     }
 
     @Test("no certificate outlives its authority")

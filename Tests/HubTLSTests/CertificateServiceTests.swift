@@ -110,7 +110,7 @@ internal import Testing
             return
         }
         let certificate = try Certificate.read(der: response.body)
-        try certificate.verify(issuedBy: service.authority.certificate, purpose: .client)
+        try certificate.verify(issuedBy: service.authority.certificate, purpose: .client, at: Self.now)
         #expect(record.node == "a")
         #expect(record.serial == certificate.serial)
         #expect(record.sha256 == Digest.hex(try certificate.sha256))

@@ -81,7 +81,6 @@ private final class TemporaryDirectory {
     @Test("a server certificate near its end, of another CA, or without its key is made anew")
     func reissue() throws {
         _ = try prepare([.dns("a")])
-        #expect(try prepare([.dns("a")], at: 3640 * 86_400).contains("server.crt: near its end"))
         try directory.write(try PrivateKey.generate().pem, to: "server.key")
         #expect(try prepare([.dns("a")]) == ["server.crt: its key is another"])
         let other = try Authority.make(key: try PrivateKey.generate(), now: now)
@@ -90,6 +89,7 @@ private final class TemporaryDirectory {
         try directory.write(try other.serverCertificate(names: [.dns("a")], key: key.publicKey, days: 300, now: now).pem, to: "server.crt")
         #expect(try prepare() == ["server.crt: not valid under this CA"])
         #expect(try Certificate.read(pem: directory.read("server.crt")).names == [.dns("a")])
+        #expect(try prepare([.dns("a")], at: 3640 * 86_400).contains("server.crt: near its end"))
     }
 
     @Test("a certificate that somebody else made may have more names than asked for")
@@ -112,7 +112,7 @@ private final class TemporaryDirectory {
         _ = try prepare()
         let key = try directory.read("rootCA.key")
         directory.remove("rootCA.crt")
-        #expect(try prepare() == ["rootCA.crt: missing", "server.crt: not valid under this CA", "token: not of this CA"])
+        #expect(try prepare() == ["rootCA.crt: missing", "token: not of this CA"])
         #expect(try directory.read("rootCA.key") == key)
         directory.remove("rootCA.key")
         #expect(throws: CertsError.self) { try prepare() }

@@ -64,8 +64,9 @@ internal import Testing
         #expect(ca.isAuthority)
         #expect(certificate.serial.count == 40)
         #expect(try Certificate.read(pem: certificate.pem).der == certificate.der)
-        try certificate.verify(issuedBy: ca, purpose: .server)
-        #expect(throws: TLSError.self) { try certificate.verify(issuedBy: ca, purpose: .client) }
+        try certificate.verify(issuedBy: ca, purpose: .server, at: Self.now)
+        #expect(throws: TLSError.self) { try certificate.verify(issuedBy: ca, purpose: .server, at: 1_600_000_000) }
+        #expect(throws: TLSError.self) { try certificate.verify(issuedBy: ca, purpose: .client, at: Self.now) }
     }
 
     @Test("a certificate of another authority of the same name does not verify")
