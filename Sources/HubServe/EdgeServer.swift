@@ -103,7 +103,7 @@ package final class EdgeServer: Sendable {
             }
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 32 << 10, high: 64 << 10))
             // The buffer of the last read stays with the channel: a burst must not leave 64 KiB with each of ten thousand.
-            .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 2048, maximum: 16 << 10))
+            .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1024, maximum: 16 << 10))
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try self.begin(channel) { id in gate.eventLoop.execute { gate.value?.finished(id) } }

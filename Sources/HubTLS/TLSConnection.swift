@@ -171,21 +171,20 @@ package enum PeerName: Sendable, Equatable {
         _ = unsafe CHub_BIO_reset(output)
     }
 
-    /// Gives back what the BIOs grew to during a burst; for a moment without work.
-    package mutating func trim() {
-        unsafe Self.trim(input)
-        unsafe Self.trim(output)
+    /// Gives back what the BIOs grew to; for a moment without work.
+    /// - Parameter kept: the capacity that a BIO may keep.
+    package mutating func trim(keeping kept: Int = 4096) {
+        unsafe Self.trim(input, kept)
+        unsafe Self.trim(output, kept)
     }
 
-    /// `BIO_reset` keeps the capacity for ever; an emptied buffer above `keptCapacity` is freed and grows anew when it is used.
-    private static func trim(_ bio: OpaquePointer) {
-        guard unsafe BIO_ctrl_pending(bio) == 0, let memory = unsafe CHub_BIO_get_mem_ptr(bio), unsafe memory.pointee.max > keptCapacity,
+    /// `BIO_reset` keeps the capacity for ever; an emptied buffer above `kept` is freed and grows anew when it is used.
+    private static func trim(_ bio: OpaquePointer, _ kept: Int) {
+        guard unsafe BIO_ctrl_pending(bio) == 0, let memory = unsafe CHub_BIO_get_mem_ptr(bio), unsafe memory.pointee.max > kept,
             let fresh = unsafe BUF_MEM_new()
         else { return }
         _ = unsafe CHub_BIO_set_mem_buf(bio, fresh, Int(BIO_CLOSE))
     }
-
-    private static var keptCapacity: Int { 4096 }
 
     // MARK: Facts
 

@@ -96,7 +96,9 @@ package struct TLSServerSettings: Sendable {
         guard unsafe CHub_SSL_CTX_set_min_proto_version(context.raw, TLS1_2_VERSION) == 1 else { throw failure("TLS version") }
         _ = unsafe SSL_CTX_set_options(context.raw, CHub_SSL_OP_NO_RENEGOTIATION | CHub_SSL_OP_NO_COMPRESSION)
         // Idle connections give their record buffers back (2 × 16 KiB); a retried write may come from another address.
-        _ = unsafe CHub_SSL_CTX_set_mode(context.raw, Int(SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER))
+        // The chain sent is the chain given: OpenSSL would add the authorities that it trusts, which every peer has, and would keep.
+        _ = unsafe CHub_SSL_CTX_set_mode(
+            context.raw, Int(SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER) | Int(SSL_MODE_NO_AUTO_CHAIN))
         // A peer's chain is read into memory before it is verified.
         _ = unsafe CHub_SSL_CTX_set_max_cert_list(context.raw, 32 << 10)
         return context

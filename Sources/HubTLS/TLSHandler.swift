@@ -160,6 +160,8 @@ package final class TLSHandler: ChannelDuplexHandler {
             return
         }
         state = .open
+        // The messages of a handshake are longer than those of most connections that follow.
+        connection.trim(keeping: 0)
         let event = TLSHandshakeCompleted(peer: connection.peer, isResumed: connection.isResumed, version: connection.version)
         context.fireUserInboundEventTriggered(event)
         guard state == .open, pending.hasMark else { return }
