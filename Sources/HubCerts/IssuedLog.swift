@@ -63,10 +63,13 @@ package struct IssuedLog: Sendable {
     package init(_ store: CertificateStore) { path = store.path(.issued) }
 
     /// Appends whole lines and waits until they are on the disk.
-    package func append(_ lines: [UInt8]) throws(CertsError) {
+    ///
+    /// - Parameter mayBeTorn: an earlier append failed, so that half a line may stand at the end of the file; it is ended first.
+    package func append(_ lines: [UInt8], mayBeTorn: Bool = false) throws(CertsError) {
         do throws(PipeError) {
             let descriptor = try Descriptor.output(path)
             var left = lines[...]
+            if mayBeTorn, try isTorn() { left.insert(0x0a, at: left.startIndex) }
             while !left.isEmpty {
                 guard let count = RawDescriptor.writeSome(descriptor.raw, left) else {
                     throw PipeError(.write, "cannot write \(path)", errno: errno)
@@ -77,6 +80,13 @@ package struct IssuedLog: Sendable {
         } catch {
             throw CertsError(error)
         }
+    }
+
+    private func isTorn() throws(PipeError) -> Bool {
+        let descriptor = try Descriptor.input(path)
+        var last: UInt8 = 0x0a
+        _ = unsafe pread(descriptor.raw, &last, 1, max(0, lseek(descriptor.raw, 0, SEEK_END) - 1))
+        return last != 0x0a
     }
 
     /// Calls `body` with the node of each record. Lines that are no records are skipped; a last line without its end is completed,

@@ -14,8 +14,7 @@ final class SigningJournal {
     /// Each has a connection that waits for it.
     private var waiting: [(Bool) -> Void] = []
     private var isWriting = false
-    /// After a failed write half a line may stand at the end of the file.
-    private var needsNewline = false
+    private var hasFailed = false
 
     init(log: IssuedLog, eventLoop: any EventLoop, pool: NIOThreadPool, notify: @escaping (CertsNotice) -> Void) {
         self.log = log
@@ -32,21 +31,22 @@ final class SigningJournal {
     }
 
     private func write() {
-        let batch = needsNewline ? [0x0a] + lines : lines
+        let batch = lines
+        let mayBeTorn = hasFailed
         let finished = waiting
         lines = []
         waiting = []
         isWriting = true
         let log = log
-        pool.runIfActive(eventLoop: eventLoop) { try log.append(batch) }.assumeIsolated().whenComplete { result in
+        pool.runIfActive(eventLoop: eventLoop) { try log.append(batch, mayBeTorn: mayBeTorn) }.assumeIsolated().whenComplete { result in
             self.isWriting = false
             switch result {
-            case .success: self.needsNewline = false
+            case .success: self.hasFailed = false
             case .failure(let error):
-                self.needsNewline = true
+                self.hasFailed = true
                 self.notify(CertsNotice(.error, "record_failed", ["reason": "\(error)"]))
             }
-            let isWritten = !self.needsNewline
+            let isWritten = !self.hasFailed
             for done in finished { done(isWritten) }
             if !self.waiting.isEmpty { self.write() }
         }

@@ -166,6 +166,11 @@ private final class TemporaryDirectory {
         #expect(try nodes() == ["a"])
         try log.append(record("c"))
         #expect(try nodes() == ["a", "c"])
+        try log.append(Array("half".utf8))
+        try log.append(record("d"), mayBeTorn: true)
+        try log.append(record("e"), mayBeTorn: true)
+        #expect(try nodes() == ["a", "c", "d", "e"])
+        #expect(try directory.read("issued.jsonl").split(separator: 0x0a, omittingEmptySubsequences: false).filter(\.isEmpty).count == 1)
         #expect(directory.mode("issued.jsonl") == 0o600)
     }
 }
