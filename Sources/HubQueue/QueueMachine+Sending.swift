@@ -56,6 +56,9 @@ extension QueueMachine {
         turns.append(node)
     }
 
+    /// Some node may have its turn.
+    package var wantsSending: Bool { !turns.isEmpty }
+
     /// The next message to be written, nil when nothing may go now. Nodes take turns, one message each.
     package mutating func nextSending(now: Int64) -> Sending? {
         while let node = turns.popFirst() {

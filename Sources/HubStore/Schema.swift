@@ -14,7 +14,7 @@ enum Schema {
     static func prepare(_ connection: borrowing Connection) throws(StoreError) {
         try check(connection)
         // Checkpoints are made by a thread of their own; FULL makes each commit durable.
-        try connection.run("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-65536")
+        try connection.run("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-16384")
         try connection.run("PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY")
         guard try connection.number("PRAGMA user_version") == 0 else { return }
         try connection.run("BEGIN IMMEDIATE;" + tables + "PRAGMA application_id=\(applicationID); PRAGMA user_version=\(version); COMMIT")

@@ -102,10 +102,10 @@ final class QueueStage: Stage {
     // MARK: Time
 
     var deadline: Int64? {
+        // The output was full in this turn, and has been emptied since.
+        if machine.wantsSending, output.pending < Self.fullAt { return 0 }
         if let retryAt { return min(retryAt, machine.deadline ?? .max) }
-        if uncommittedSince != nil || machine.wantsLoads || machine.wantsParking || store.wantsPurge {
-            return 0
-        }
+        if uncommittedSince != nil || machine.wantsLoads || machine.wantsParking || store.wantsPurge { return 0 }
         return machine.deadline
     }
 

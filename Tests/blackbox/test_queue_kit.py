@@ -100,6 +100,7 @@ class Queue:
             self.start()
 
     def start(self):
+        self.abandoned = False
         options = ["--feedback", str(self.feedback_path)] if self.uses_feedback else []
         self.process = subprocess.Popen(
             [QUEUE, "--state", str(self.state), *options, *self.options],
@@ -116,16 +117,20 @@ class Queue:
         return self
 
     def collect(self):
-        out = self.process.stdout.fileno()
+        stream = self.process.stdout
+        out, lines = stream.fileno(), self.lines
         buffer = b""
-        while True:
+        while not self.abandoned:
             self.reading.wait()
+            # Never blocked in a read, so that a test can close the pipe.
+            if not select.select([out], [], [], 0.05)[0] or not self.reading.is_set():
+                continue
             data = os.read(out, 1 << 16)
             if not data:
                 return
             *complete, buffer = (buffer + data).split(b"\n")
             now = time.monotonic()
-            self.lines += [(now, line) for line in complete if line]
+            lines += [(now, line) for line in complete if line]
 
     def collect_errors(self):
         for line in self.process.stderr:
@@ -215,7 +220,13 @@ class Queue:
 
     def kill(self):
         self.process.kill()
-        self.process.wait()
+        self.wait_end(-signal.SIGKILL)
+
+    def abandon(self):
+        """Closes the reading end of the program's output."""
+        self.abandoned = True
+        self.threads.pop(0).join(10)
+        self.process.stdout.close()
 
     def terminate(self, status=0):
         self.process.send_signal(signal.SIGTERM)
