@@ -50,7 +50,15 @@ package final class CertsStage: Stage {
         output.buffer.append(contentsOf: batch.bytes)
         promises.append(contentsOf: batch.promises)
         taken += batch.bytes.count
-        if output.pending > 0 { try output.flush() }
+        if output.pending > 0 {
+            do throws(PipeError) {
+                try output.flush()
+            } catch {
+                for promise in promises { promise.fail(error) }
+                promises = []
+                throw error
+            }
+        }
         if output.pending == 0, taken > 0 {
             outbox.left(taken)
             taken = 0

@@ -36,7 +36,7 @@ package struct FailureLimiter: Sendable {
 
     /// Counts a failure.
     ///
-    /// - Parameter now: seconds of any clock that does not go back.
+    /// - Parameter now: seconds since 1970; a clock that is put back starts every window anew.
     /// - Returns: nil below the limit, else the seconds after which the address starts anew.
     package mutating func failed(_ remote: String, now: Int64) -> Int64? {
         var key = Self.key(remote)
@@ -45,16 +45,18 @@ package struct FailureLimiter: Sendable {
             if windows.count >= capacity { key = .others }
         }
         var window = windows[key] ?? Window(start: now, count: 0)
-        if now - window.start >= Self.length { window = Window(start: now, count: 0) }
+        if !Self.isOpen(window, now) { window = Window(start: now, count: 0) }
         window.count += 1
         windows[key] = window
         return window.count > limit ? max(1, window.start + Self.length - now) : nil
     }
 
+    private static func isOpen(_ window: Window, _ now: Int64) -> Bool { (0..<length).contains(now - window.start) }
+
     private mutating func sweep(_ now: Int64) {
         guard now != lastSweep else { return }
         lastSweep = now
-        windows = windows.filter { now - $0.value.start < Self.length }
+        windows = windows.filter { Self.isOpen($0.value, now) }
     }
 
     /// An IPv4 address counts for itself, an IPv6 address for its /64, which one host owns as a whole.

@@ -40,14 +40,14 @@ package struct IssuedNodes: Sendable {
     }
 
     /// Counts one signature for `node`, if it is allowed.
-    /// - Parameter now: seconds of any clock that does not go back.
+    /// - Parameter now: seconds since 1970; a clock that is put back starts every window anew.
     package mutating func admit(_ node: String, now: Int64) -> Verdict {
         guard var window = nodes[node] else {
             guard nodes.count < capacity else { return .full }
             nodes[node] = Window(start: now, count: 1)
             return .allowed
         }
-        if window.count == 0 || now - window.start >= Self.length { window = Window(start: now, count: 0) }
+        if window.count == 0 || !(0..<Self.length).contains(now - window.start) { window = Window(start: now, count: 0) }
         guard window.count < perMinute else { return .tooOften(max(1, window.start + Self.length - now)) }
         window.count += 1
         nodes[node] = window

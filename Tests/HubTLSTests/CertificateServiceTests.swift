@@ -236,5 +236,7 @@ internal import Testing
         #expect(limiter.failed("2001:db8::2", now: 140) == 60)
         #expect(limiter.failed("::ffff:192.0.2.9", now: 210) == nil)
         #expect(limiter.failed("192.0.2.9", now: 210) == 60)
+        // The clock is put back.
+        #expect(limiter.failed("192.0.2.9", now: 100) == nil)
     }
 }

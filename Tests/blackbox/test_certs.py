@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 from certs_kit import (
-    CERTS, NODE_NAMES, Server, csr, forge, home, name, new_key, openssl, pem_body, prepare, server, start,
+    CERTS, NODE_NAMES, Server, csr, forge, home, name, new_key, openssl, pem_body, prepare, save_pair, server, start,
     unbase64,
 )  # fixtures among them
 from conftest import run
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
@@ -75,7 +75,7 @@ def test_many_at_once_end_with_one_authority(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["sec1", "pkcs8", "rsa", "parameters"])
-def test_files_of_a_kubeedge_are_taken_over_as_they_are(tmp_path, form):
+def test_files_of_a_kubeedge_script_are_taken_over_as_they_are(tmp_path, form):
     directory = tmp_path / "hub"
     directory.mkdir()
     if form == "rsa":
@@ -102,6 +102,39 @@ def test_files_of_a_kubeedge_are_taken_over_as_they_are(tmp_path, form):
         assert status == 200
         (tmp_path / "edge.pem").write_bytes(x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM))
         openssl("verify", "-purpose", "sslclient", "-CAfile", directory / "rootCA.crt", tmp_path / "edge.pem")
+    finally:
+        assert server.process.stop() == 0
+
+
+def test_an_authority_made_by_cloudcore_is_taken_over(tmp_path):
+    """As pkg/security/certs makes it: serial 1024, no cRLSign, extended key usages on the CA, no authority key identifier."""
+    directory, key, now = tmp_path / "hub", new_key(), datetime.datetime.now(datetime.timezone.utc)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "KubeEdge")])
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    authority = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1024)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=36400))
+        .add_extension(x509.KeyUsage(True, False, True, False, False, True, False, False, False), True)
+        .add_extension(x509.ExtendedKeyUsage(usages), False)
+        .add_extension(x509.BasicConstraints(True, None), True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        .sign(key, hashes.SHA256())
+    )
+    directory.mkdir()
+    certificate, secret = save_pair(directory, authority, key)
+    certificate.rename(directory / "rootCA.crt")
+    secret.rename(directory / "rootCA.key")
+    made = prepare(directory, "--advertise", "127.0.0.1")
+    assert "rootCA" not in made
+    server = Server(directory)
+    try:
+        pair = server.join(tmp_path)
+        assert server.enroll(csr(), bearer=False, pair=pair)[0] == 200
     finally:
         assert server.process.stop() == 0
 

@@ -248,3 +248,26 @@ def test_secrets_are_not_logged(server, home):
     server.process.stop()
     text = b"".join(server.process.errors)
     assert b"secret-bearer" not in text and server.bearer.encode() not in text and b"PRIVATE" not in text
+
+
+def test_a_gone_reader_of_the_output_ends_the_server_with_74(home, tmp_path):
+    port_file = tmp_path / "port"
+    process = subprocess.Popen(
+        [CERTS, "serve", "--dir", home, "--listen", "127.0.0.1:0", "--print-port", port_file], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        wait_until(port_file.exists, what="the port")
+        server = Server.__new__(Server)
+        server.directory, server.port = home, int(port_file.read_text())
+        pair = server.join(tmp_path)
+        process.stdout.close()
+        try:
+            assert server.request("POST", "/task/t/name/i/node/edge-0/status", b"{}", pair=pair)[0] == 503
+        except (OSError, http.client.HTTPException):
+            pass  # The process may end before it answers.
+        assert process.wait(20) == 74
+        assert b"has gone" in process.stderr.read()
+    finally:
+        process.kill()
+        process.wait(20)
+        process.stderr.close()
