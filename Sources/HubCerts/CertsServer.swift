@@ -106,13 +106,13 @@ package final class CertsServer: Sendable {
         }
     }
 
-    /// New connections and signatures use these.
+    /// New connections and signatures use these, from the return of the call on. Not for the event loop.
     package func replace(_ authority: Authority, _ context: TLSContext) {
         guard let bound = loop.current else { return }
-        bound.eventLoop.execute {
+        try? bound.eventLoop.submit {
             bound.value.service.authority = authority
             bound.value.context = context
-        }
+        }.wait()
     }
 
     /// Stops accepting; connections end once the request that they are at is answered.
