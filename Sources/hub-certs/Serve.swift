@@ -44,7 +44,8 @@ struct Serve: ParsableCommand {
     @OptionGroup var directory: DirectoryOption
     @Option(
         help: ArgumentHelp(
-            "Address to listen on, '<address>:<port>' or '[<address>]:<port>'; port 0 takes a free one.", valueName: "address"))
+            "Address to listen on, '<address>:<port>' or '[<address>]:<port>'; port 0 takes a free one. Its variable is HUB_CERTS_LISTEN.",
+            valueName: "address"))
     var listen: String = Environment.option("certs-listen", "0.0.0.0:10002")
     @Option(help: ArgumentHelp("Write the port to this file once it is open.", valueName: "file"))
     var printPort: String?

@@ -216,11 +216,6 @@ internal import Testing
         }
     }
 
-    @Test("only a node's own subject makes a node")
-    func identities() {
-        #expect(ClientIdentity(nil) == .none)
-    }
-
     @Test("the table of failures is bounded; past it all addresses share one count, and old windows make room")
     func limiterTable() {
         var limiter = FailureLimiter(limit: 1, capacity: 2)
