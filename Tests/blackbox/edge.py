@@ -4,6 +4,7 @@ Written from the wire format alone. It joins with the token, checks the CA again
 itself, connects, acknowledges what it gets, and sends messages of its own.
 """
 
+import asyncio
 import hashlib
 import http.client
 import json
@@ -18,8 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 PROJECT = "e632aba927ea4ac2b575ec1603d56f10"
 
@@ -110,8 +111,22 @@ def join(node, port, join_token, directory, host="127.0.0.1"):
     return identity
 
 
+class _Loop:
+    """The event loop of all edges, in a thread of its own. (The library's blocking client shares one TLS object between two threads.)"""
+
+    def __init__(self):
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    def call(self, coroutine, timeout=30):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
+
+
+_loop = _Loop()
+
+
 class Edge:
-    """A connected node. A thread receives; `received` holds the messages, `frames` their exact text."""
+    """A connected node. `received` holds the messages that have come, `frames` their exact text."""
 
     def __init__(self, node, port, identity=None, acknowledges=True, host="127.0.0.1", header=None, max_size=64 << 20):
         self.node = node
@@ -121,27 +136,33 @@ class Edge:
         self.close_code = None
         self._changed = threading.Condition()
         scheme = "wss" if identity else "ws"
-        self.socket = connect(
-            f"{scheme}://{host}:{port}/{PROJECT}/{node}/events",
-            ssl=identity.tls() if identity else None,
-            additional_headers={"Node_id": header or node, "Project_id": PROJECT, "Connectionuse": "msg"},
-            compression=None,
-            user_agent_header="Go-http-client/1.1",
-            max_size=max_size,
-            open_timeout=20,
-            close_timeout=5,
-            ping_interval=None,
+        self._socket = _loop.call(
+            self._connect(
+                f"{scheme}://{host}:{port}/{PROJECT}/{node}/events",
+                ssl=identity.tls() if identity else None,
+                additional_headers={"Node_id": header or node, "Project_id": PROJECT, "Connectionuse": "msg"},
+                compression=None,
+                proxy=None,
+                user_agent_header="Go-http-client/1.1",
+                max_size=max_size,
+                open_timeout=20,
+                close_timeout=5,
+                ping_interval=None,
+            )
         )
         self.keepalive()
-        self._receiver = threading.Thread(target=self._receive, daemon=True)
-        self._receiver.start()
+        self._receiver = asyncio.run_coroutine_threadsafe(self._receive(), _loop.loop)
 
-    def _receive(self):
+    @staticmethod
+    async def _connect(*arguments, **options):
+        return await connect(*arguments, **options)
+
+    async def _receive(self):
         try:
-            for frame in self.socket:
+            async for frame in self._socket:
                 message = json.loads(frame)
                 if self.acknowledges and self.wants_acknowledgement(message):
-                    self.acknowledge(message)
+                    await self._socket.send(self.acknowledgement(message))
                 with self._changed:
                     self.frames.append(frame)
                     self.received.append(message)
@@ -149,7 +170,7 @@ class Edge:
         except ConnectionClosed:
             pass
         with self._changed:
-            self.close_code = self.socket.close_code
+            self.close_code = self._socket.close_code
             self._changed.notify_all()
 
     @staticmethod
@@ -158,25 +179,35 @@ class Edge:
         route = message["route"]
         return route.get("group") == "resource" and route.get("operation") in ("insert", "update", "delete", "response")
 
-    def acknowledge(self, message, operation="response", content="OK"):
+    @classmethod
+    def acknowledgement(cls, message, operation="response", content="OK"):
         route = message["route"]
-        self.send_message(
-            operation, route.get("resource", ""), content, source=route.get("source", ""), group=route.get("group", ""),
-            parent=message["header"]["msg_id"])
+        return cls.text(
+            operation, route.get("resource", ""), content, route.get("source", ""), route.get("group", ""), message["header"]["msg_id"])[1]
+
+    @staticmethod
+    def text(operation, resource, content, source, group, parent=None, message_id=None):
+        """A new message: its id, and the frame."""
+        header = {"msg_id": message_id or str(uuid.uuid4()), "timestamp": int(time.time() * 1000)}
+        if parent is not None:
+            header["parent_msg_id"] = parent
+        route = {"source": source, "group": group, "operation": operation, "resource": resource}
+        return header["msg_id"], json.dumps({"header": header, "route": route, "content": content}, separators=(",", ":")) + "\n"
+
+    def acknowledge(self, message, operation="response", content="OK"):
+        self.send_text(self.acknowledgement(message, operation, content))
 
     def keepalive(self):
         self.send_message("keepalive", "node", "ping", source="websocket", group="resource")
 
     def send_message(self, operation, resource, content, source="edged", group="meta", parent=None, message_id=None):
-        header = {"msg_id": message_id or str(uuid.uuid4()), "timestamp": int(time.time() * 1000)}
-        if parent is not None:
-            header["parent_msg_id"] = parent
-        route = {"source": source, "group": group, "operation": operation, "resource": resource}
-        self.send_text(json.dumps({"header": header, "route": route, "content": content}, separators=(",", ":")) + "\n")
-        return header["msg_id"]
+        """Sends a message of this node; returns its id."""
+        identity, text = self.text(operation, resource, content, source, group, parent, message_id)
+        self.send_text(text)
+        return identity
 
     def send_text(self, text):
-        self.socket.send(text)
+        _loop.call(self._socket.send(text))
 
     def wait(self, condition, timeout=20):
         """Waits until `condition(messages)` holds; returns the messages."""
@@ -194,8 +225,8 @@ class Edge:
             return self.close_code
 
     def close(self):
-        self.socket.close()
-        self._receiver.join(10)
+        _loop.call(self._socket.close())
+        self._receiver.result(10)
 
     def __enter__(self):
         return self
