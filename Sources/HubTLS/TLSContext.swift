@@ -19,10 +19,10 @@ package struct TLSServerSettings: Sendable {
     /// PEM of the authorities that sign client certificates; needed unless `clientCertificate` is `none`.
     package var clientAuthorities: [UInt8]
     package var clientCertificate: ClientCertificate
-    /// Most sessions that can be resumed; about 2 KB each.
-    package var sessionCacheSize = 20_000
-    /// Seconds for which a session can be resumed.
-    package var sessionLifetime = 3600
+    /// Most sessions that can be resumed; about 6 KB each with its client certificate, once the connection is gone.
+    package var sessionCacheSize = 10_000
+    /// Seconds for which a session can be resumed. It is for nodes that lose their link for a while; the cache ends with the process.
+    package var sessionLifetime = 600
 
     package init(identity: TLSIdentity, clientAuthorities: [UInt8] = [], clientCertificate: ClientCertificate = .none) {
         self.identity = identity
