@@ -70,7 +70,8 @@ final class EdgeConnection: ChannelInboundHandler {
         exchange.notices.peer(.info, "connected", ["node": node, "session": "\(session)", "remote": remote])
     }
 
-    func isOn(_ channel: any Channel) -> Bool { context?.channel === channel }
+    /// The key of the channel in the loop's dictionary.
+    var channelID: ObjectIdentifier? { context.map { ObjectIdentifier($0.channel) } }
 
     // MARK: Reading
 

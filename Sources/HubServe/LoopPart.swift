@@ -74,6 +74,8 @@ final class LoopPart: @unchecked Sendable {
                 takenBytes += frame.readableBytes
                 if touched.last !== connection { touched.append(connection) }
             case .close(let number, let code, let reason):
+                // Frames that came before it leave before it, as far as the socket takes them.
+                connections[number]?.pump()
                 connections[number]?.close(code, reason)
             case .followReading:
                 let isReading = !exchange.isPaused
@@ -83,10 +85,12 @@ final class LoopPart: @unchecked Sendable {
             case .shutDown:
                 // Closing takes connections and channels out of the dictionaries.
                 let all = Array(connections.values)
-                for connection in all { connection.shutDown() }
-                for channel in Array(channels.values) where !all.contains(where: { $0.isOn(channel) }) {
-                    channel.close(promise: nil)
+                var others = channels
+                for connection in all {
+                    if let id = connection.channelID { others[id] = nil }
+                    connection.shutDown()
                 }
+                for channel in others.values { channel.close(promise: nil) }
             }
         }
         for connection in touched { connection.pump() }
