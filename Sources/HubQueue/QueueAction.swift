@@ -85,6 +85,7 @@ package struct StoredKey: Sendable {
 package struct Sending: Sendable, Equatable {
     package let slot: Int32
     package let id: Int64
+    package let node: Int32
     package let session: Int64
 }
 

@@ -5,9 +5,13 @@ extension QueueMachine {
     package enum Answer: Equatable, Sendable {
         /// It belongs to a message in memory; the actions follow.
         case taken
-        /// Nothing in memory has this id. When `mayBeStored`, the state file may: it is asked with `messageHash` and the id, and what
-        /// it says goes to `answerStored` or `answerIsUnknown`.
-        case unknown(node: Int32?, messageHash: UInt64, mayBeStored: Bool)
+        /// Nothing in memory has this id. A row after `rowsAfter` may: the state file is asked, unless that is nil, and what it says
+        /// goes to `answerStored` or `answerIsUnknown`.
+        case unknown(node: Int32?, messageHash: UInt64, rowsAfter: Int64?)
+    }
+
+    private func rowsAfter(_ node: Int32) -> Int64? {
+        nodes[Int(node)].hasDiskRows ? nodes[Int(node)].loadedThrough : nil
     }
 
     private struct Match {
@@ -32,9 +36,9 @@ extension QueueMachine {
     /// Rule 3: the node acknowledged `messageID`.
     package mutating func acknowledge(node name: UnsafeRawBufferPointer, messageID: UnsafeRawBufferPointer) -> Answer {
         let hash = unsafe ByteHash.of(messageID)
-        guard let node = unsafe knownNode(name) else { return .unknown(node: nil, messageHash: hash, mayBeStored: false) }
+        guard let node = unsafe knownNode(name) else { return .unknown(node: nil, messageHash: hash, rowsAfter: nil) }
         guard let match = unsafe match(node, hash, messageID) else {
-            return .unknown(node: node, messageHash: hash, mayBeStored: nodes[Int(node)].hasDiskRows)
+            return .unknown(node: node, messageHash: hash, rowsAfter: rowsAfter(node))
         }
         counters.acknowledged += 1
         rememberAnswer(node, hash)
@@ -78,9 +82,9 @@ extension QueueMachine {
     /// Rule 4: the node refused `messageID`.
     package mutating func refuse(node name: UnsafeRawBufferPointer, messageID: UnsafeRawBufferPointer, now: Int64) -> Answer {
         let hash = unsafe ByteHash.of(messageID)
-        guard let node = unsafe knownNode(name) else { return .unknown(node: nil, messageHash: hash, mayBeStored: false) }
+        guard let node = unsafe knownNode(name) else { return .unknown(node: nil, messageHash: hash, rowsAfter: nil) }
         guard let match = unsafe match(node, hash, messageID) else {
-            return .unknown(node: node, messageHash: hash, mayBeStored: nodes[Int(node)].hasDiskRows)
+            return .unknown(node: node, messageHash: hash, rowsAfter: rowsAfter(node))
         }
         counters.refusedByNode += 1
         let slot = match.slot

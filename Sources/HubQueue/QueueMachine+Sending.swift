@@ -3,7 +3,7 @@
 extension QueueMachine {
     /// Most messages of one connected node in memory now: a fair share of half the memory, two windows at least.
     var heldPerNode: Int {
-        let share = settings.maxMemory / 2 / (2 * QueueSettings.entryCost) / max(1, onlineCount)
+        let share = settings.maxMemory / 2 / QueueSettings.entryCost / max(1, onlineCount)
         return min(settings.heldPerNode, max(2 * settings.window, share))
     }
 
@@ -15,7 +15,7 @@ extension QueueMachine {
         let number = Int(node)
         guard nodes[number].isOnline else { return }
         if entries[at].holdUntil > 0, nodes[number].hasDiskRows, entries[at].holdUntil > nodes[number].loadedThrough { return }
-        if !unsettled.isEmpty, !entries[at].wasSent,
+        if !unsettled.isEmpty, !entries[at].wasSentInSession,
             unsettled.contains(ByteHash.within(node, entries[at].pathHash))
                 || unsettled.contains(ByteHash.within(node, entries[at].keyHash))
         {
@@ -76,7 +76,7 @@ extension QueueMachine {
             entries[at].wasSent = true
             entries[at].wasSentInSession = true
             enroll(node)
-            return Sending(slot: slot, id: entries[at].id, session: nodes[number].session)
+            return Sending(slot: slot, id: entries[at].id, node: node, session: nodes[number].session)
         }
         return nil
     }

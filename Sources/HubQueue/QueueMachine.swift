@@ -159,7 +159,7 @@ package struct QueueMachine: Sendable {
         let entry = entries[Int(slot)]
         return RowView(
             id: entry.id, storeNode: nodes[Int(entry.node)].storeID, text: entry.text, keyHash: entry.keyHash, pathHash: entry.pathHash,
-            messageHash: entry.messageHash, isDelete: entry.isDelete, wasSent: entry.wasSent, isReply: entry.isReply,
+            messageHash: entry.messageHash, isDelete: entry.isDelete, isReply: entry.isReply,
             attempts: Int(entry.attempts), backoffEnd: entry.state == .backoff ? entry.due : nil)
     }
 }
@@ -173,7 +173,6 @@ package struct RowView: Sendable {
     package let pathHash: UInt64
     package let messageHash: UInt64
     package let isDelete: Bool
-    package let wasSent: Bool
     package let isReply: Bool
     package let attempts: Int
     /// Monotonic nanoseconds.

@@ -16,12 +16,12 @@ package struct QueueSettings: Sendable, Equatable {
     /// Nanoseconds between two questions `who`; nil when there is no feedback that could answer.
     package var reconcile: Int64?
     /// Most messages of one connected node that are kept in memory. What is more stays on disk until there is room.
-    package var heldPerNode = 4096
+    package var heldPerNode = 16_384
     /// Bytes that messages in memory may take, all nodes together.
     package var maxMemory = 256 << 20
 
     package init() {}
 
     /// Bytes that the bookkeeping of one message in memory is counted with.
-    package static let entryCost = 512
+    package static let entryCost = 600
 }

@@ -17,6 +17,4 @@ struct HeldLine {
     /// The line is newer than the row's.
     var isNewer = false
     var wasSent = false
-    /// The row in `pending` says that it was sent.
-    var isMarked = false
 }

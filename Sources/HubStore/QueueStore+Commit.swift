@@ -50,7 +50,7 @@ extension QueueStore {
         for rewrite in rewrites where lines[Int(rewrite.slot)].id == rewrite.id { try write(statements[.rewriteRecent], rewrite) }
         for row in moves { try move(row) }
         for park in parks.items { try write(park) }
-        for id in marks { try delete(statements[.markSent], id) }
+        try writeSent()
         for item in backoffs {
             statements[.noteBackoff].bind(1, item.id)
             statements[.noteBackoff].bind(2, Int64(item.attempts))
@@ -74,6 +74,15 @@ extension QueueStore {
         }
     }
 
+    /// Which rows were sent, one number per node.
+    func writeSent() throws(StoreError) {
+        for (node, id) in newlySent {
+            statements[.noteSent].bind(1, node)
+            statements[.noteSent].bind(2, id)
+            try statements[.noteSent].run()
+        }
+    }
+
     private func write(_ statement: borrowing Statement, _ item: (slot: Int32, id: Int64)) throws(StoreError) {
         statement.bind(1, item.id)
         let result = unsafe lines[Int(item.slot)].bytes.withUnsafeBytes { bytes -> Int32 in
@@ -86,7 +95,7 @@ extension QueueStore {
 
     private func write(_ park: Park) throws(StoreError) {
         let result = unsafe park.line.withUnsafeBytes { line -> Int32 in
-            unsafe statements[.insertPending].bind(10, blob: line)
+            unsafe statements[.insertPending].bind(9, blob: line)
             return bindAndStep(park.row, statements[.insertPending])
         }
         _ = try statements[.insertPending].outcome(result)
@@ -106,11 +115,10 @@ extension QueueStore {
         statement.bind(3, hash: row.keyHash)
         statement.bind(4, hash: row.pathHash)
         statement.bind(5, hash: row.messageHash)
-        statement.bind(6, row.wasSent ? 1 : 0)
-        statement.bind(7, row.isDelete ? 1 : 0)
+        statement.bind(6, row.isDelete ? 1 : 0)
         return unsafe row.text.bytes.withUnsafeBytes { bytes -> Int32 in
-            unsafe statement.bind(8, text: UnsafeRawBufferPointer(rebasing: bytes[..<row.text.keyEnd]))
-            unsafe statement.bind(9, text: UnsafeRawBufferPointer(rebasing: bytes[row.text.keyEnd..<row.text.versionEnd]))
+            unsafe statement.bind(7, text: UnsafeRawBufferPointer(rebasing: bytes[..<row.text.keyEnd]))
+            unsafe statement.bind(8, text: UnsafeRawBufferPointer(rebasing: bytes[row.text.keyEnd..<row.text.versionEnd]))
             return statement.stepResult()
         }
     }

@@ -71,14 +71,18 @@ extension QueueStore {
         return last
     }
 
-    /// Calls `body` with each row of `pending` that was sent and whose id has this hash, until it returns true.
+    /// Calls `body` with each row of `pending` after `after` that was sent and whose message id has this hash, until it returns true.
     /// Everything must have been committed before.
     package func withSent(
-        node: Int64, messageHash: UInt64, _ body: (_ id: Int64, _ line: UnsafeRawBufferPointer) -> Bool
+        node: Int64, after: Int64, messageHash: UInt64, _ body: (_ id: Int64, _ line: UnsafeRawBufferPointer) -> Bool
     ) throws(StoreError) {
+        let last = lastSent(node)
+        guard last > after else { return }
         try beginReading()
         statements[.findSent].bind(1, node)
         statements[.findSent].bind(2, hash: messageHash)
+        statements[.findSent].bind(3, after)
+        statements[.findSent].bind(4, last)
         defer { statements[.findSent].reset() }
         while try statements[.findSent].step() {
             let id = statements[.findSent].integer(0)
@@ -101,12 +105,12 @@ extension QueueStore {
         var left = bytes
         var count = 0
         while try statements[.load].step() {
-            let line = unsafe statements[.load].bytes(2)
+            let line = unsafe statements[.load].bytes(1)
             if count > 0, line.count > left { return (through, false) }
             left -= line.count
             count += 1
             through = statements[.load].integer(0)
-            unsafe body(through, statements[.load].integer(1) != 0, line)
+            unsafe body(through, through <= lastSent(node), line)
         }
         return (through, count < limit)
     }
@@ -148,9 +152,17 @@ extension QueueStore {
             try connection.run("BEGIN IMMEDIATE")
             do throws(StoreError) {
                 for (id, row) in found {
-                    if let row { try move(row) } else { try delete(statements[.deleteRecent], id) }
-                    if row == nil { unreadable += 1 } else { moved += 1 }
+                    guard let row else {
+                        unreadable += 1
+                        try delete(statements[.deleteRecent], id)
+                        continue
+                    }
+                    moved += 1
+                    // The process before this one has probably sent it.
+                    noteSent(row.node, row.id)
+                    try move(row)
                 }
+                try writeSent()
                 try connection.run("COMMIT")
             } catch {
                 connection.rollBack()

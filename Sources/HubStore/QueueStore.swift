@@ -26,7 +26,7 @@ package final class QueueStore {
     var rewrites: [(slot: Int32, id: Int64)] = []
     var moves: [Row] = []
     var parks = Overlay<Park>()
-    var marks: [Int64] = []
+    var newlySent: [Int64: Int64] = [:]
     var backoffs: [(id: Int64, attempts: Int, until: Int64?)] = []
     var errors: [(id: Int64, text: [UInt8])] = []
     var sessions: [(node: Int64, session: Int64?, time: Int64)] = []
@@ -35,6 +35,8 @@ package final class QueueStore {
     var removedRecent: [Int64] = []
     var removedPending: Set<Int64> = []
     var forgottenNodes: [Int64] = []
+    /// By node, the last row in `pending` that was sent. Of the rows up to it, an acknowledgement can be real.
+    var sentThrough: [Int64: Int64]
     /// Numbers of forgotten nodes that may still have rows.
     var purges: [Int64]
 
@@ -42,7 +44,8 @@ package final class QueueStore {
     package private(set) var uncommittedBytes = 0
 
     private init(
-        _ connection: consuming Connection, _ statements: consuming Statements, _ lock: consuming FileLock, retained: Int, purges: [Int64]
+        _ connection: consuming Connection, _ statements: consuming Statements, _ lock: consuming FileLock, retained: Int, purges: [Int64],
+        sentThrough: [Int64: Int64]
     ) {
         path = connection.path
         checkpointer = Checkpointer(path)
@@ -51,6 +54,7 @@ package final class QueueStore {
         self.lock = lock
         retainedMemory = retained
         self.purges = purges
+        self.sentThrough = sentThrough
         logSize.watch(self.connection)
     }
 
@@ -66,8 +70,12 @@ package final class QueueStore {
         let forgotten = try connection.prepare("SELECT id FROM nodes WHERE forgotten")
         while try forgotten.step() { purges.append(forgotten.integer(0)) }
         forgotten.reset()
+        var sentThrough: [Int64: Int64] = [:]
+        let sent = try connection.prepare("SELECT id, sent_through FROM nodes WHERE sent_through > 0")
+        while try sent.step() { sentThrough[sent.integer(0)] = sent.integer(1) }
+        sent.reset()
         try connection.run("UPDATE nodes SET session = NULL WHERE session IS NOT NULL")
-        return QueueStore(connection, statements, lock, retained: retainedMemory, purges: purges)
+        return QueueStore(connection, statements, lock, retained: retainedMemory, purges: purges, sentThrough: sentThrough)
     }
 
     // MARK: Lines of slots
@@ -90,13 +98,12 @@ package final class QueueStore {
     }
 
     /// A row that was read with `load`.
-    package func loaded(_ slot: Int32, id: Int64, _ line: UnsafeRawBufferPointer, splice: Splice, wasSent: Bool) {
+    package func loaded(_ slot: Int32, id: Int64, _ line: UnsafeRawBufferPointer, splice: Splice) {
         unsafe put(slot, id: id, line, splice)
         let at = Int(slot)
         lines[at].isRow = true
         lines[at].isIndexed = true
         lines[at].isOnDisk = true
-        lines[at].isMarked = wasSent
     }
 
     private func put(_ slot: Int32, id: Int64, _ line: UnsafeRawBufferPointer, _ splice: Splice) {
@@ -118,7 +125,6 @@ package final class QueueStore {
         lines[at].spliceStart = splice.start
         lines[at].spliceLength = splice.length
         lines[at].wasSent = false
-        lines[at].isMarked = false
         lines[at].isNewer = true
         uncommittedBytes += line.count
         if lines[at].isIndexed {
@@ -129,15 +135,22 @@ package final class QueueStore {
     }
 
     /// The message has been written to the output.
-    package func wasSent(_ slot: Int32) {
+    package func wasSent(_ slot: Int32, node: Int64) {
         let at = Int(slot)
         lines[at].wasSent = true
-        if lines[at].isIndexed, !lines[at].isMarked {
-            lines[at].isMarked = true
-            marks.append(lines[at].id)
-        }
+        if lines[at].isIndexed { noteSent(node, lines[at].id) }
         release(at)
     }
+
+    /// A row of `pending` was sent to its node, and perhaps all before it.
+    func noteSent(_ node: Int64, _ id: Int64) {
+        guard id > sentThrough[node] ?? 0 else { return }
+        sentThrough[node] = id
+        newlySent[node] = id
+    }
+
+    /// The last row of the node in `pending` that may have been sent; 0 when none has.
+    package func lastSent(_ node: Int64) -> Int64 { sentThrough[node] ?? 0 }
 
     /// Gives back the memory of a line that has been sent and is on disk.
     private func release(_ at: Int) {
@@ -200,6 +213,7 @@ package final class QueueStore {
         let at = Int(slot)
         defer { forget(at) }
         if lines[at].isIndexed { return }
+        if lines[at].wasSent { noteSent(row.node, row.id) }
         if lines[at].isOnDisk, !lines[at].isNewer {
             moves.append(row)
             return
@@ -228,7 +242,7 @@ package final class QueueStore {
         let at = Int(slot)
         guard lines[at].isRow, !lines[at].isIndexed else { return }
         lines[at].isIndexed = true
-        lines[at].isMarked = row.wasSent
+        if lines[at].wasSent { noteSent(row.node, row.id) }
         moves.append(row)
     }
 
@@ -278,13 +292,16 @@ package final class QueueStore {
 
     package func noteSession(_ node: Int64, _ session: Int64?, time: Int64) { sessions.append((node, session, time)) }
 
-    package func forgetNode(_ id: Int64) { forgottenNodes.append(id) }
+    package func forgetNode(_ id: Int64) {
+        forgottenNodes.append(id)
+        sentThrough[id] = nil
+    }
 
     // MARK: State of the batch
 
     /// Rows wait for a commit.
     package var hasRows: Bool {
-        !(keeps.isEmpty && parks.isEmpty && rewrites.isEmpty && moves.isEmpty && newNodes.isEmpty && marks.isEmpty && backoffs.isEmpty
+        !(keeps.isEmpty && parks.isEmpty && rewrites.isEmpty && moves.isEmpty && newNodes.isEmpty && newlySent.isEmpty && backoffs.isEmpty
             && errors.isEmpty && sessions.isEmpty)
     }
 
@@ -308,7 +325,7 @@ package final class QueueStore {
         rewrites.removeAll(keepingCapacity: true)
         moves.removeAll()
         parks.removeAll()
-        marks.removeAll()
+        newlySent.removeAll()
         backoffs.removeAll()
         errors.removeAll()
         sessions.removeAll()

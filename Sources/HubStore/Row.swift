@@ -29,12 +29,10 @@ package struct Row: Sendable {
     package let pathHash: UInt64
     package let messageHash: UInt64
     package let isDelete: Bool
-    /// Sent at some time: an acknowledgement of it can be real.
-    package let wasSent: Bool
     package let text: RowText
 
     package init(
-        id: Int64, node: Int64, keyHash: UInt64, pathHash: UInt64, messageHash: UInt64, isDelete: Bool, wasSent: Bool, text: RowText
+        id: Int64, node: Int64, keyHash: UInt64, pathHash: UInt64, messageHash: UInt64, isDelete: Bool, text: RowText
     ) {
         self.id = id
         self.node = node
@@ -42,7 +40,6 @@ package struct Row: Sendable {
         self.pathHash = pathHash
         self.messageHash = messageHash
         self.isDelete = isDelete
-        self.wasSent = wasSent
         self.text = text
     }
 }

@@ -42,15 +42,15 @@ enum Schema {
 
     private static let tables = """
         CREATE TABLE nodes(
-          id INTEGER PRIMARY KEY, name TEXT NOT NULL, session INTEGER, since INTEGER, forgotten INTEGER NOT NULL DEFAULT 0);
+          id INTEGER PRIMARY KEY, name TEXT NOT NULL, session INTEGER, since INTEGER,
+          sent_through INTEGER NOT NULL DEFAULT 0, forgotten INTEGER NOT NULL DEFAULT 0);
         CREATE TABLE recent(id INTEGER PRIMARY KEY, line BLOB NOT NULL);
         CREATE TABLE pending(
           id INTEGER PRIMARY KEY, node INTEGER NOT NULL, key_hash INTEGER NOT NULL, path_hash INTEGER NOT NULL,
-          message_hash INTEGER NOT NULL, sent INTEGER NOT NULL, deletes INTEGER NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
+          message_hash INTEGER NOT NULL, deletes INTEGER NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
           attempts INTEGER, backoff_until INTEGER, error TEXT, line BLOB NOT NULL);
-        CREATE INDEX pending_order ON pending(node, id, path_hash);
+        CREATE INDEX pending_order ON pending(node, id, path_hash, message_hash);
         CREATE INDEX pending_key ON pending(node, key_hash);
-        CREATE INDEX pending_sent ON pending(node, message_hash) WHERE sent = 1;
         CREATE TABLE acknowledged(
           node INTEGER NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL, object TEXT NOT NULL, PRIMARY KEY(node, key)) WITHOUT ROWID;
 

@@ -13,7 +13,7 @@ enum Query: Int, CaseIterable {
     case insertPending
     case deletePending
     case lineOfPending
-    case markSent
+    case noteSent
     case noteBackoff
     case noteError
     case findKey
@@ -27,7 +27,7 @@ enum Query: Int, CaseIterable {
     case purgeAcknowledged
     case purgeNode
 
-    private static let columns = "id, node, key_hash, path_hash, message_hash, sent, deletes, key, version, line"
+    private static let columns = "id, node, key_hash, path_hash, message_hash, deletes, key, version, line"
 
     var sql: String {
         switch self {
@@ -38,17 +38,24 @@ enum Query: Int, CaseIterable {
         case .rewriteRecent: "UPDATE recent SET line = ?2 WHERE id = ?1"
         case .deleteRecent: "DELETE FROM recent WHERE id = ?1"
         case .lineOfRecent: "SELECT line FROM recent WHERE id = ?1"
-        case .moveRecent: "REPLACE INTO pending(\(Self.columns)) SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, line FROM recent WHERE id = ?1"
-        case .insertPending: "REPLACE INTO pending(\(Self.columns)) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+        case .moveRecent: "REPLACE INTO pending(\(Self.columns)) SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, line FROM recent WHERE id = ?1"
+        case .insertPending: "REPLACE INTO pending(\(Self.columns)) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
         case .deletePending: "DELETE FROM pending WHERE id = ?1"
         case .lineOfPending: "SELECT line FROM pending WHERE id = ?1"
-        case .markSent: "UPDATE pending SET sent = 1 WHERE id = ?1"
+        case .noteSent: "UPDATE nodes SET sent_through = max(sent_through, ?2) WHERE id = ?1"
         case .noteBackoff: "UPDATE pending SET attempts = ?2, backoff_until = ?3 WHERE id = ?1"
         case .noteError: "UPDATE pending SET error = ?2 WHERE id = ?1"
         case .findKey: "SELECT id, deletes, version, key FROM pending WHERE node = ?1 AND key_hash = ?2"
-        case .findSent: "SELECT id, line FROM pending WHERE node = ?1 AND message_hash = ?2 AND sent = 1"
+        case .findSent:
+            // Bounded, because a node can make this be asked as often as it likes.
+            """
+            SELECT id, line FROM pending WHERE id IN (
+              SELECT id FROM (
+                SELECT id, message_hash FROM pending WHERE node = ?1 AND id > ?3 AND id <= ?4 ORDER BY id LIMIT 1024)
+              WHERE message_hash = ?2)
+            """
         case .lastOnPath: "SELECT max(id) FROM pending WHERE node = ?1 AND id > ?2 AND path_hash = ?3"
-        case .load: "SELECT id, sent, line FROM pending WHERE node = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
+        case .load: "SELECT id, line FROM pending WHERE node = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
         case .version: "SELECT version FROM acknowledged WHERE node = ?1 AND key = ?2"
         // Versions are kept without leading zeros, so the longer one is the higher one.
         case .acknowledge:

@@ -83,8 +83,8 @@ extension QueueStage {
             unsafe line.withValue(line.index.header.parentID) { id in unsafe machine.acknowledge(node: name, messageID: id) }
         }
         perform(line, now)
-        guard case .unknown(let node, let hash, let mayBeStored) = answer else { return }
-        guard let node, mayBeStored, let row = storedRow(line, node, hash) else {
+        guard case .unknown(let node, let hash, let rowsAfter) = answer else { return }
+        guard let node, let rowsAfter, let row = storedRow(line, node, hash, rowsAfter) else {
             return machine.answerIsUnknown(node: node, messageHash: hash)
         }
         store.removePending(row.id)
@@ -98,19 +98,19 @@ extension QueueStage {
             unsafe line.withValue(line.index.header.parentID) { id in unsafe machine.refuse(node: name, messageID: id, now: now) }
         }
         perform(line, now)
-        guard case .unknown(let node, let hash, let mayBeStored) = answer else { return }
-        guard let node, mayBeStored, let row = storedRow(line, node, hash) else { return machine.refusalIsUnknown() }
+        guard case .unknown(let node, let hash, let rowsAfter) = answer else { return }
+        guard let node, let rowsAfter, let row = storedRow(line, node, hash, rowsAfter) else { return machine.refusalIsUnknown() }
         store.noteError(id: row.id, errorText(line))
         machine.refusalStored()
     }
 
     /// The row on disk whose id is the one that `line` answers.
-    private func storedRow(_ line: Line, _ node: Int32, _ hash: UInt64) -> (id: Int64, text: MessageText, isDelete: Bool)? {
+    private func storedRow(_ line: Line, _ node: Int32, _ hash: UInt64, _ after: Int64) -> (id: Int64, text: MessageText, isDelete: Bool)? {
         var found: (id: Int64, text: MessageText, isDelete: Bool)?
         let messageID = line.value(line.index.header.parentID)
         do throws(StoreError) {
             if store.hasRows { try commit() }
-            unsafe try store.withSent(node: machine.storeID(of: node), messageHash: hash) { id, bytes in
+            unsafe try store.withSent(node: machine.storeID(of: node), after: after, messageHash: hash) { id, bytes in
                 guard let stored = try? unsafe Line.scan(bytes), stored.value(stored.index.header.messageID) == messageID else {
                     return false
                 }
@@ -223,7 +223,7 @@ extension QueueStage {
             do throws(StoreError) {
                 let isThere = unsafe try store.withLine(sending.slot) { line, splice in unsafe append(line, splice, sending.session) }
                 if isThere {
-                    store.wasSent(sending.slot)
+                    store.wasSent(sending.slot, node: machine.storeID(of: sending.node))
                     continue
                 }
             } catch {

@@ -18,7 +18,7 @@ extension QueueStage {
             let recovered = unsafe try store.recover { id, bytes in
                 guard let line = try? unsafe Line.scan(bytes), line.isInner else { return nil }
                 guard let node = ids[line.value(line.index.hub.node)] else { return nil }
-                return row(line, id, node, wasSent: true)
+                return row(line, id, node)
             }
             numbers = try store.nextNumbers()
             machine.restore(nodes: known, nextRow: numbers.row, nextNodeID: numbers.node)
@@ -44,7 +44,7 @@ extension QueueStage {
                 let slot = machine.loaded(
                     node: request.node, id: id, text: MessageText(line), size: bytes.count,
                     isDelete: line.equals(line.index.route.operation, "delete"), wasSent: wasSent)
-                unsafe store.loaded(slot, id: id, bytes, splice: QueueStore.splice(line), wasSent: wasSent)
+                unsafe store.loaded(slot, id: id, bytes, splice: QueueStore.splice(line))
             }
             machine.loadEnded(request, through: result.through, isComplete: result.isComplete)
         } catch {
@@ -61,20 +61,20 @@ extension QueueStage {
         let view = machine.row(of: slot)
         return Row(
             id: view.id, node: view.storeNode, keyHash: view.keyHash, pathHash: view.pathHash, messageHash: view.messageHash,
-            isDelete: view.isDelete, wasSent: view.wasSent, text: rowText(view.text))
+            isDelete: view.isDelete, text: rowText(view.text))
     }
 
     func row(_ arrival: Arrival, _ id: Int64, _ node: Int64) -> Row {
         Row(
             id: id, node: node, keyHash: arrival.keyHash, pathHash: arrival.pathHash, messageHash: arrival.messageHash,
-            isDelete: arrival.isDelete, wasSent: false, text: rowText(arrival.text))
+            isDelete: arrival.isDelete, text: rowText(arrival.text))
     }
 
-    private func row(_ line: Line, _ id: Int64, _ node: Int64, wasSent: Bool) -> Row {
+    private func row(_ line: Line, _ id: Int64, _ node: Int64) -> Row {
         let text = MessageText(line)
         return Row(
             id: id, node: node, keyHash: text.keyHash, pathHash: text.pathHash, messageHash: text.messageHash,
-            isDelete: line.equals(line.index.route.operation, "delete"), wasSent: wasSent, text: rowText(text))
+            isDelete: line.equals(line.index.route.operation, "delete"), text: rowText(text))
     }
 
     func rowText(_ text: MessageText) -> RowText {
