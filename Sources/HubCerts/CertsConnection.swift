@@ -1,5 +1,6 @@
 // One HTTPS connection: HTTP/1.1 requests one after the other, each with a deadline and a bounded body.
 
+internal import HubPipe
 internal import HubTLS
 internal import NIOCore
 internal import NIOHTTP1
@@ -79,7 +80,7 @@ final class CertsConnection: ChannelInboundHandler {
             return
         }
         if let error = error as? TLSError, error.code != .truncated {
-            loop.notify(CertsNotice(.debug, "connection_failed", ["remote": remote, "reason": error.description]))
+            loop.notify(Notice(.debug, "connection_failed", ["remote": remote, "reason": error.description]))
         }
         close()
     }

@@ -12,7 +12,7 @@ final class CertsLoop {
     let counters: CertsCounters
     let journal: SigningJournal
     let outbox: TaskOutbox
-    let notify: (CertsNotice) -> Void
+    let notify: (Notice) -> Void
     /// For new connections.
     var context: TLSContext
     /// Bytes of bodies that are being received.
@@ -23,7 +23,7 @@ final class CertsLoop {
 
     init(
         eventLoop: any EventLoop, settings: CertsSettings, service: CertsService, counters: CertsCounters, journal: SigningJournal,
-        outbox: TaskOutbox, context: TLSContext, open: Shared<Int>, notify: @escaping (CertsNotice) -> Void
+        outbox: TaskOutbox, context: TLSContext, open: Shared<Int>, notify: @escaping (Notice) -> Void
     ) {
         self.eventLoop = eventLoop
         self.settings = settings

@@ -1,6 +1,6 @@
 // The listening side of `hub-certs serve`: one event loop, TLS, HTTP/1.1 and the connections.
 
-internal import HubPipe
+package import HubPipe
 package import HubTLS
 internal import NIOCore
 internal import NIOHTTP1
@@ -11,7 +11,7 @@ package final class CertsServer: Sendable {
     private let settings: CertsSettings
     private let counters: CertsCounters
     private let outbox: TaskOutbox
-    private let notify: @Sendable (CertsNotice) -> Void
+    private let notify: @Sendable (Notice) -> Void
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let pool = NIOThreadPool(numberOfThreads: 1)
     private let open = Shared(0)
@@ -20,7 +20,7 @@ package final class CertsServer: Sendable {
 
     /// - Parameter notify: called from the event loop.
     package init(
-        settings: CertsSettings, counters: CertsCounters, outbox: TaskOutbox, notify: @escaping @Sendable (CertsNotice) -> Void
+        settings: CertsSettings, counters: CertsCounters, outbox: TaskOutbox, notify: @escaping @Sendable (Notice) -> Void
     ) {
         self.settings = settings
         self.counters = counters

@@ -8,7 +8,7 @@
 // because `keadm join` asks without one and goes on only after 404.
 
 internal import HubMessage
-internal import HubPipe
+package import HubPipe
 internal import HubTLS
 
 /// Used by one thread at a time.
@@ -41,12 +41,12 @@ package final class CertsService {
     private let edgeDays: Int64
     private var failures: FailureLimiter
     private let counters: CertsCounters
-    private let notify: (CertsNotice) -> Void
+    private let notify: (Notice) -> Void
 
     /// - Parameter notify: gets what is worth a log line.
     package init(
         authority: Authority, nodes: IssuedNodes, failures: FailureLimiter, edgeDays: Int64, counters: CertsCounters,
-        notify: @escaping (CertsNotice) -> Void
+        notify: @escaping (Notice) -> Void
     ) {
         self.authority = authority
         self.nodes = nodes
@@ -131,7 +131,7 @@ package final class CertsService {
             counters.add(.limited)
             return CertsResponse(429, "too many wrong tokens from this address").with("Retry-After", "\(wait)").closing()
         }
-        notify(CertsNotice(.warning, "token_refused", ["remote": request.remote, "reason": reason]))
+        notify(Notice(.warning, "token_refused", ["remote": request.remote, "reason": reason]))
         return unauthorized(reason)
     }
 
@@ -173,7 +173,7 @@ package final class CertsService {
         case .allowed: break
         case .full:
             counters.add(.limited)
-            notify(CertsNotice(.error, "node_limit", ["node": node, "nodes": "\(nodes.count)"]))
+            notify(Notice(.error, "node_limit", ["node": node, "nodes": "\(nodes.count)"]))
             return .now(CertsResponse(503, "no more nodes are taken").with("Retry-After", "300"))
         case .tooOften(let wait):
             counters.add(.limited)
@@ -186,7 +186,7 @@ package final class CertsService {
                 notAfter: certificate.notAfter ?? 0, remote: remote, credential: credential)
             return .afterRecord(.certificate(certificate.der), record)
         } catch {
-            notify(CertsNotice(.error, "signing_failed", ["node": node, "reason": error.description]))
+            notify(Notice(.error, "signing_failed", ["node": node, "reason": error.description]))
             return .now(CertsResponse(500, "the certificate cannot be made"))
         }
     }
@@ -194,7 +194,7 @@ package final class CertsService {
     private func refuse(_ refusal: EnrollmentPolicy.Refusal, _ node: String, _ remote: String) -> CertsResponse {
         counters.add(.refusedCertificates)
         notify(
-            CertsNotice(.warning, "request_refused", ["node": String(node.prefix(253)), "remote": remote, "reason": refusal.text]))
+            Notice(.warning, "request_refused", ["node": String(node.prefix(253)), "remote": remote, "reason": refusal.text]))
         return CertsResponse(refusal.status, refusal.text)
     }
 
@@ -216,7 +216,7 @@ package final class CertsService {
     package func recorded(_ record: IssuedRecord) {
         counters.add(record.credential == .token ? .issued : .renewed)
         notify(
-            CertsNotice(
+            Notice(
                 .info, "issued",
                 ["node": record.node, "serial": record.serial, "by": record.credential.rawValue, "remote": record.remote]))
     }

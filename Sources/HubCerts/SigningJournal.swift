@@ -1,5 +1,6 @@
 // Records of signatures on their way to the disk. One write is under way at a time; what comes meanwhile shares the next one.
 
+internal import HubPipe
 internal import HubTLS
 internal import NIOCore
 internal import NIOPosix
@@ -9,14 +10,14 @@ final class SigningJournal {
     private let log: IssuedLog
     private let eventLoop: any EventLoop
     private let pool: NIOThreadPool
-    private let notify: (CertsNotice) -> Void
+    private let notify: (Notice) -> Void
     private var lines: [UInt8] = []
     /// Each has a connection that waits for it.
     private var waiting: [(Bool) -> Void] = []
     private var isWriting = false
     private var hasFailed = false
 
-    init(log: IssuedLog, eventLoop: any EventLoop, pool: NIOThreadPool, notify: @escaping (CertsNotice) -> Void) {
+    init(log: IssuedLog, eventLoop: any EventLoop, pool: NIOThreadPool, notify: @escaping (Notice) -> Void) {
         self.log = log
         self.eventLoop = eventLoop
         self.pool = pool
@@ -44,7 +45,7 @@ final class SigningJournal {
             case .success: self.hasFailed = false
             case .failure(let error):
                 self.hasFailed = true
-                self.notify(CertsNotice(.error, "record_failed", ["reason": "\(error)"]))
+                self.notify(Notice(.error, "record_failed", ["reason": "\(error)"]))
             }
             let isWritten = !self.hasFailed
             for done in finished { done(isWritten) }

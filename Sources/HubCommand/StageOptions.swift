@@ -33,4 +33,16 @@ extension Logger {
     package func openOutput(_ path: String) throws(PipeError) -> LineWriter {
         try LineWriter.open(path) { info("waiting_for_reader", metadata: ["path": "\(path)"]) }
     }
+
+    /// Writes what a library has to say.
+    package func log(_ notice: Notice) {
+        let level: Logger.Level =
+            switch notice.level {
+            case .debug: .debug
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
+            }
+        log(level: level, "\(notice.event)", metadata: notice.details.mapValues { "\($0)" })
+    }
 }

@@ -52,7 +52,7 @@ package final class Exchange: Sendable {
     /// - Parameter wake: makes the thread that writes the output call `collect`; called once until it does.
     package init(
         settings: ServeSettings, counters: ServeCounters, wake: @escaping @Sendable () -> Void,
-        log: @escaping @Sendable (ServeNotice) -> Void
+        log: @escaping @Sendable (Notice) -> Void
     ) {
         self.settings = settings
         self.counters = counters

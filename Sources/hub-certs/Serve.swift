@@ -140,16 +140,3 @@ private final class Keeper {
         renewToken()
     }
 }
-
-extension Logger {
-    fileprivate func log(_ notice: CertsNotice) {
-        let level: Logger.Level =
-            switch notice.level {
-            case .debug: .debug
-            case .info: .info
-            case .warning: .warning
-            case .error: .error
-            }
-        log(level: level, "\(notice.event)", metadata: notice.details.mapValues { "\($0)" })
-    }
-}

@@ -96,16 +96,3 @@ struct HubWsserve: ParsableCommand {
         }
     }
 }
-
-extension Logger {
-    fileprivate func log(_ notice: ServeNotice) {
-        let level: Logger.Level =
-            switch notice.level {
-            case .debug: .debug
-            case .info: .info
-            case .warning: .warning
-            case .error: .error
-            }
-        log(level: level, "\(notice.event)", metadata: notice.details.mapValues { "\($0)" })
-    }
-}

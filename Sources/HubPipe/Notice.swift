@@ -1,7 +1,8 @@
-// What the library has to tell the log; the executable writes it.
+// What a library has to tell the log. Libraries do not log: the executable passes notices to its logger.
 
-package struct CertsNotice: Sendable, Equatable {
-    package enum Level: Sendable {
+/// One log line.
+package struct Notice: Sendable, Equatable {
+    package enum Level: Sendable, Equatable {
         case debug
         case info
         case warning
@@ -9,6 +10,7 @@ package struct CertsNotice: Sendable, Equatable {
     }
 
     package let level: Level
+    /// Snake case, as in `event=connected`.
     package let event: String
     package let details: [String: String]
 
