@@ -69,13 +69,15 @@ ended='' status=0
 trap 'ended=signal' HUP INT TERM
 while [ -z "$ended" ]; do
     sleep 1 &
-    wait $! || :
+    pause=$!
+    wait "$pause" || :
     # The end of `down` is the end of the input: the hub goes on serving.
     for stage in "$queue" "$wsserve" "$keepalive" "$certs" "$up"; do
         kill -0 "$stage" 2>/dev/null || ended=stage
     done
 done
 trap '' HUP INT TERM
+kill -KILL "$pause" 2>/dev/null || :
 exec 4<&- 5<&- 6<&- 7<&- # nobody waits for a stage that is gone
 for stage in "$down" "$queue" "$wsserve" "$certs" "$keepalive" "$up"; do
     kill -TERM "$stage" 2>/dev/null || :
@@ -86,5 +88,5 @@ for stage in "$down" "$queue" "$wsserve" "$certs" "$keepalive" "$up"; do
     if [ "$stage" = "$queue" ]; then cat <&9 >/dev/null & feedback=$!; fi
     if [ "$stage" = "$wsserve" ]; then cat <&8 >/dev/null & control=$!; fi
 done
-kill "$feedback" "$control"
+kill -KILL "$feedback" "$control" # they were started with SIGTERM ignored
 exit "$status"
