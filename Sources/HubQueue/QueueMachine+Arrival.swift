@@ -102,7 +102,7 @@ extension QueueMachine {
             counters.repliesDroppedOffline += 1
             return
         }
-        guard mayHold, nodes[node].replies < heldPerNode else {
+        guard nodes[node].replies < heldPerNode else {
             counters.repliesDroppedFull += 1
             return
         }

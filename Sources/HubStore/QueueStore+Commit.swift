@@ -131,7 +131,7 @@ extension QueueStore {
 
     private func writeAcknowledgements() throws(StoreError) {
         for item in acknowledgements.items {
-            if item.version == nil || item.resets { try write(item, statements[.forgetKey], version: []) }
+            if item.resets { try write(item, statements[.forgetKey], version: []) }
             if let version = item.version { try write(item, statements[.acknowledge], version: version) }
         }
         for id in removedRecent { try delete(statements[.deleteRecent], id) }

@@ -37,7 +37,7 @@ extension QueueStore {
         let position = acknowledgements.find(Overlay<Acknowledgement>.hash(node, keyHash)) { $0.node == node && $0.text.key == key }
         if let position {
             let item = acknowledgements.items[position]
-            if item.version == nil || item.resets { return item.version }
+            if item.resets { return item.version }
             // The file's version may be higher than one that was acknowledged late.
             guard let stored = try storedVersion(node, key), let version = item.version else { return item.version }
             return Version.isHigher(version[...], than: stored[...]) ? version : stored

@@ -62,6 +62,8 @@ final class QueueStage: Stage {
     func take(_ line: Line, from input: Int, now: Int64) throws(PipeError) -> String? {
         guard line.isInner, let kind = line.kind else { return line.isInner ? "unknown kind" : "no envelope" }
         do throws(MessageError) { try line.checkEnvelope() } catch { return error.description }
+        // SQLite stores no more than a thousand million bytes in one row.
+        guard unsafe line.bytes.count <= 900_000_000 else { return "line too long to be stored" }
         tookLines = true
         let reason = hasFeedback && input == 0 ? takeFeedback(line, kind, now) : try takeFromCloud(line, kind, now)
         noteWork(now)
@@ -96,7 +98,7 @@ final class QueueStage: Stage {
 
     func wantsInput(_ input: Int) -> Bool {
         if hasFeedback, input == 0 { return retryAt == nil || machine.memory + store.memory < 2 * machine.settings.maxMemory }
-        return retryAt == nil && output.pending < Self.fullAt
+        return retryAt == nil && output.pending < Self.fullAt && machine.memory + store.memory < machine.settings.maxMemory
     }
 
     // MARK: Time
@@ -122,7 +124,8 @@ final class QueueStage: Stage {
             if isIdle { try tidy(now) }
         }
         try send(now)
-        machine.mayHold = machine.memory + store.memory < machine.settings.maxMemory
+        // New messages stay on disk before the bound is reached: then the cloud need not wait for a slow node.
+        machine.mayHold = machine.memory + store.memory < machine.settings.maxMemory / 4 * 3
     }
 
     /// At once when there is nothing else to do, else after a delay (design: hub-queue, rule 8).
