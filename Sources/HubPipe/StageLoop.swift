@@ -21,6 +21,7 @@ package final class StageLoop {
     /// For each entry of `polls` after the signal: the input, or nil for an output.
     private var polledInputs: [Int?] = []
     private var isTerminating = false
+    private var malformed: PipeError?
     /// Linux gives a pipe 64 KiB, and without privileges at most 1 MiB.
     private static let largestPipe = 1 << 20
 
@@ -38,18 +39,37 @@ package final class StageLoop {
         while true {
             for output in outputs where output.pending > 0 { try output.flush() }
             let isDone = stage.isDone
-            if isDone, outputs.allSatisfy({ $0.pending == 0 }) { return }
+            if isDone, outputs.allSatisfy({ $0.pending == 0 }) {
+                if let malformed { throw malformed }
+                return
+            }
             try wait(stage, readsInput: !isDone && !isTerminating)
             let now = monotonicNanoseconds()
             try takeSignals(stage, now)
-            for (position, input) in polledInputs.enumerated() {
-                guard let input, polls[position + 1].revents != 0 else { continue }
-                // A stage may close its gates while an earlier input is served.
-                guard !isTerminating, stage.wantsInput(input) else { continue }
-                // Read empty: a read that brings less than it asked for leaves nothing behind. The last input has nobody after it.
-                while try serve(input, stage, now) == .bytes(LineReader.readSize), input < inputs.count - 1, stage.wantsInput(input) {}
+            try untilMalformed { () throws(PipeError) in
+                for (position, input) in polledInputs.enumerated() {
+                    guard let input, polls[position + 1].revents != 0 else { continue }
+                    // A stage may close its gates while an earlier input is served.
+                    guard !isTerminating, stage.wantsInput(input) else { continue }
+                    // Read empty: a read that brings less than it asked for leaves nothing behind. The last input has nobody after it.
+                    while try serve(input, stage, now) == .bytes(LineReader.readSize), input < inputs.count - 1, stage.wantsInput(input) {}
+                }
+            }
+            if malformed != nil, !isTerminating {
+                isTerminating = true
+                stage.terminate(now: now)
             }
             try stage.tick(now: now)
+        }
+    }
+
+    /// With `--strict` the first refused line ends the stage as SIGTERM does: what came before it leaves.
+    private func untilMalformed(_ body: () throws(PipeError) -> Void) throws(PipeError) {
+        do throws(PipeError) {
+            try body()
+        } catch {
+            guard error.code == .malformed else { throw error }
+            malformed = error
         }
     }
 
@@ -88,7 +108,7 @@ package final class StageLoop {
                 // The second one asks for the end at once, whatever is unwritten.
                 if isTerminating { _exit(75) }
                 isTerminating = true
-                try takeWhatIsThere(stage, now)
+                try untilMalformed { () throws(PipeError) in try takeWhatIsThere(stage, now) }
                 stage.terminate(now: now)
             }
         }
