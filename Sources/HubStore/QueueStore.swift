@@ -65,6 +65,7 @@ package final class QueueStore {
         try FileLock.create(path)
         let connection = try Connection.open(path, isReadOnly: false)
         try Schema.prepare(connection)
+        LogFile.extend(path)
         let statements = try Statements(connection)
         var purges: [Int64] = []
         let forgotten = try connection.prepare("SELECT id FROM nodes WHERE forgotten")

@@ -13,6 +13,7 @@ enum Schema {
     /// Prepares a connection for serving, and makes or migrates the tables.
     static func prepare(_ connection: borrowing Connection) throws(StoreError) {
         try check(connection)
+        try look(connection)
         // Checkpoints are made by a thread of their own; FULL makes each commit durable.
         try connection.run("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-16384")
         try connection.run("PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY")
@@ -20,7 +21,7 @@ enum Schema {
         try connection.run("BEGIN IMMEDIATE;" + tables + "PRAGMA application_id=\(applicationID); PRAGMA user_version=\(version); COMMIT")
     }
 
-    /// The file is this program's, undamaged as far as a look tells, and not newer than this program.
+    /// The file is this program's, and not newer than this program.
     static func check(_ connection: borrowing Connection) throws(StoreError) {
         let version = try connection.number("PRAGMA user_version")
         let application = try connection.number("PRAGMA application_id")
@@ -33,6 +34,10 @@ enum Schema {
                 .newerSchema,
                 "\(connection.path) was written by a newer hub-queue (schema \(version), this program knows \(Self.version))")
         }
+    }
+
+    /// The file is undamaged as far as a quick look tells.
+    private static func look(_ connection: borrowing Connection) throws(StoreError) {
         // A full look takes a second per gigabyte, so a large file is believed until a page of it turns out to be damaged.
         let size = try connection.number("PRAGMA page_count") * connection.number("PRAGMA page_size")
         guard size <= 64 << 20 else { return }
