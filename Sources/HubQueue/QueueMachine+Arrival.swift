@@ -26,24 +26,28 @@ extension QueueMachine {
     }
 
     /// Rule 1.
-    package mutating func take(_ arrival: Arrival, stored: StoredKey = StoredKey()) {
+    @discardableResult
+    package mutating func take(_ arrival: Arrival, stored: StoredKey = StoredKey()) -> Outcome {
         if arrival.isReply { return takeReply(arrival, lastOnPath: stored.lastOnPath) }
         if let slot = arrival.slot {
-            guard mayReplace(arrival, isDelete: entries[Int(slot)].isDelete, version: entries[Int(slot)].text.version) else { return }
+            if let reason = dropped(arrival, isDelete: entries[Int(slot)].isDelete, version: entries[Int(slot)].text.version) {
+                return reason
+            }
             counters.accepted += 1
             counters.superseded += 1
-            return replace(slot, arrival)
+            replace(slot, arrival)
+            return .taken
         }
         if let pending = stored.pending {
-            guard mayReplace(arrival, isDelete: pending.isDelete, version: pending.version[...]) else { return }
+            if let reason = dropped(arrival, isDelete: pending.isDelete, version: pending.version[...]) { return reason }
             counters.accepted += 1
             counters.superseded += 1
             actions.append(.replaceParked(id: pending.id))
-            return
+            return .taken
         }
         if !arrival.isForced, let acknowledged = stored.acknowledged, !arrival.text.isNewer(than: acknowledged) {
             counters.stale += 1
-            return
+            return .notNewerThanAcknowledged
         }
         counters.accepted += 1
         let id = nextRow
@@ -51,23 +55,25 @@ extension QueueMachine {
         let node = Int(arrival.node)
         guard nodes[node].isOnline, !nodes[node].hasDiskRows, mayHold, nodes[node].count < heldPerNode else {
             park(node, id)
-            return
+            return .taken
         }
         let slot = link(entry(arrival, id))
         actions.append(.keep(slot: slot, id: id))
         consider(slot)
+        return .taken
     }
 
-    private mutating func mayReplace(_ arrival: Arrival, isDelete: Bool, version: ArraySlice<UInt8>) -> Bool {
+    /// Why the pending message of its key is not replaced by `arrival`; nil when it is.
+    private mutating func dropped(_ arrival: Arrival, isDelete: Bool, version: ArraySlice<UInt8>) -> Outcome? {
         if isDelete {
             counters.droppedBehindDelete += 1
-            return false
+            return .behindDelete
         }
         guard arrival.isForced || arrival.text.isNewer(than: version) else {
             counters.stale += 1
-            return false
+            return .notNewerThanPending
         }
-        return true
+        return nil
     }
 
     private mutating func park(_ node: Int, _ id: Int64) {
@@ -96,15 +102,15 @@ extension QueueMachine {
     }
 
     /// A reply stands beside the key, lives in memory only, and ends with the session.
-    private mutating func takeReply(_ arrival: Arrival, lastOnPath: Int64) {
+    private mutating func takeReply(_ arrival: Arrival, lastOnPath: Int64) -> Outcome {
         let node = Int(arrival.node)
         guard nodes[node].isOnline else {
             counters.repliesDroppedOffline += 1
-            return
+            return .replyToNobody
         }
         guard nodes[node].replies < heldPerNode else {
             counters.repliesDroppedFull += 1
-            return
+            return .tooManyReplies
         }
         counters.accepted += 1
         var entry = entry(arrival, nextRow)
@@ -113,6 +119,7 @@ extension QueueMachine {
         let slot = link(entry)
         actions.append(.hold(slot: slot))
         consider(slot)
+        return .taken
     }
 
     /// A newer version takes the place of the pending one, and its place in the order.

@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import HubCommand
+internal import HubDelivery
 internal import HubPipe
 internal import HubQueue
 internal import HubStore
@@ -25,7 +26,19 @@ struct ServeCommand: ParsableCommand {
             acknowledge is kept in --state until it has. --feedback is where hub-dispatch
             up writes acknowledgements, refusals and connections. Without it, the input is
             stored and the program ends; with it, it serves on after the end of the input.
-            A message is on disk a few milliseconds after it was read.
+            A message is on disk a few milliseconds after it was read. With --receipts the
+            program says so: one line {"msg_id","node","key","version","fate"} for each
+            message that must be acknowledged, in the order of arrival, once its fate is
+            on disk:
+              accepted    it is on disk, or its node has acknowledged it already
+              superseded  a newer one of its key came before it was on disk, and is there
+              stale       not needed: not newer than the pending or the acknowledged
+                          version, behind the deletion of its key, or a reply ("reply"
+                          in its envelope) to a node that is offline
+              refused     its envelope is bad; "reason" says why
+            A reply is accepted for the session of its node only, and never on disk. While
+            nobody takes the receipts, they wait in memory, then in an unnamed file; past
+            both bounds the input waits, and all else goes on.
 
             EXAMPLES
               hub-dispatch down | hub-queue --state queue.db --feedback feedback.fifo | hub-wsserve ...
@@ -60,6 +73,14 @@ struct ServeCommand: ParsableCommand {
     var commitDelay: Seconds = Environment.option("commit-delay", Seconds(argument: "0.005") ?? Seconds(0))
     @Option(help: ArgumentHelp("Memory for messages; what is more stays on disk.", valueName: "bytes"))
     var maxMemory: ByteCount = Environment.option("max-memory", .mebi(256))
+    @Option(help: ArgumentHelp("FIFO or file (appended) for a receipt of each message that must be acknowledged.", valueName: "path"))
+    var receipts: String?
+    @Option(help: ArgumentHelp("Bytes of receipts that may wait in memory for a slow reader.", valueName: "bytes"))
+    var receiptsHold: ByteCount = Environment.option("receipts-hold", .mebi(4))
+    @Option(help: ArgumentHelp("Bytes of receipts that may then wait in an unnamed file.", valueName: "bytes"))
+    var receiptsSpill: ByteCount = Environment.option("receipts-spill", .gibi(1))
+    @Option(help: ArgumentHelp("Directory of that file.", valueName: "directory"))
+    var spillDir: String = Environment.option("spill-dir", "/var/tmp")
     @Flag(help: "End when the input has ended, some node has been online, and nothing is pending for any node that is.")
     var exitWhenDrained = false
     @OptionGroup(title: "Input lines") var lines: LineOptions
@@ -89,25 +110,45 @@ struct ServeCommand: ParsableCommand {
             // An end of its own keeps the FIFO from ending when the program that writes it is restarted.
             if isFIFO(feedback) { feedbackHolder = try LineWriter.open(feedback) }
         }
+        let receipts = try openReceipts(logger)
         // Before the state file is opened, which may take a while: from here on signals wait for the loop.
-        let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects)
+        let loop = try StageLoop(inputs: inputs, outputs: [output] + (receipts.map { [$0.writer] } ?? []), rejects: rejects)
         let store = try openStore()
-        let stage = try QueueStage(
-            settings: settings, store: store, output: output, rejects: rejects, hasFeedback: feedback != nil, inputCount: inputs.count,
-            commitDelay: commitDelay.nanoseconds, exitWhenDrained: exitWhenDrained, logger: logger)
-        try withExtendedLifetime(feedbackHolder) {
-            try loop.run(stage)
+        let stage = try reporting { () throws(StoreError) in
+            try QueueStage(
+                settings: settings(inputCount: inputs.count), store: store, output: output, receipts: receipts,
+                now: monotonicNanoseconds(), notify: { logger.log($0) },
+                onReport: { counters in
+                    let all = counters + [("rejected", rejects.count)]
+                    logger.notice("counters", metadata: Logger.Metadata(uniqueKeysWithValues: all.map { ($0.name, "\($0.value)") }))
+                })
+        }
+        do throws(PipeError) {
+            try withExtendedLifetime(feedbackHolder) { () throws(PipeError) in try loop.run(stage) }
+        } catch {
+            if let failure = stage.failure { throw Failure(ExitStatus(failure), failure.description) }
+            throw error
         }
     }
 
-    private var settings: QueueSettings {
-        var settings = QueueSettings()
-        settings.window = window
-        settings.windowBytes = windowBytes.bytes
-        settings.ackTimeout = ackTimeout.nanoseconds
-        settings.attempts = attempts
-        settings.maxMemory = maxMemory.bytes
-        settings.reconcile = feedback == nil ? nil : reconcile.nanoseconds
+    private func openReceipts(_ logger: Logger) throws(PipeError) -> SpillWriter? {
+        guard let path = receipts ?? Environment.optional("receipts", String.self) else { return nil }
+        return SpillWriter(
+            try logger.openOutput(path), hold: receiptsHold.bytes, limit: receiptsSpill.bytes, directory: spillDir)
+    }
+
+    private func settings(inputCount: Int) -> DeliverySettings {
+        var settings = DeliverySettings()
+        settings.queue.window = window
+        settings.queue.windowBytes = windowBytes.bytes
+        settings.queue.ackTimeout = ackTimeout.nanoseconds
+        settings.queue.attempts = attempts
+        settings.queue.maxMemory = maxMemory.bytes
+        settings.queue.reconcile = feedback == nil ? nil : reconcile.nanoseconds
+        settings.hasFeedback = feedback != nil
+        settings.inputCount = inputCount
+        settings.commitDelay = commitDelay.nanoseconds
+        settings.exitWhenDrained = exitWhenDrained
         return settings
     }
 

@@ -1,11 +1,9 @@
 // From lines to the state machine, and from its actions to rows and lines.
 
-internal import HubCommand
 internal import HubMessage
 internal import HubPipe
 internal import HubQueue
 internal import HubStore
-internal import Logging
 
 extension QueueStage {
     /// Longest part of a refusal's content that is kept.
@@ -28,17 +26,25 @@ extension QueueStage {
         if let after = arrival.needsPathAfter {
             stored.lastOnPath = try store.lastOnPath(node: node, after: after, pathHash: arrival.pathHash)
         }
-        machine.take(arrival, stored: stored)
+        let outcome = machine.take(arrival, stored: stored)
+        var rowID: Int64?
         for action in machine.actions {
             switch action {
-            case .keep(let slot, let id): store.keep(slot, id: id, line)
+            case .keep(let slot, let id):
+                store.keep(slot, id: id, line)
+                rowID = id
             case .hold(let slot): store.hold(slot, line)
-            case .replace(let slot): store.replace(row(slot), slot, line)
-            case .park(let id), .replaceParked(let id): unsafe store.park(row(arrival, id, node), line.bytes)
+            case .replace(let slot):
+                store.replace(row(slot), slot, line)
+                rowID = machine.rowID(of: slot)
+            case .park(let id), .replaceParked(let id):
+                unsafe store.park(row(arrival, id, node), line.bytes)
+                rowID = id
             default: break
             }
         }
         machine.settle()
+        receipts?.took(line, outcome, row: rowID, node: node)
     }
 
     func takeOnce(_ line: Line, _ now: Int64) {
@@ -48,15 +54,15 @@ extension QueueStage {
 
     // MARK: From the nodes
 
-    func takeFeedback(_ line: Line, _ kind: EnvelopeKind, _ now: Int64) -> String? {
+    func takeFeedback(_ line: Line, _ kind: EnvelopeKind, _ now: Int64) throws(PipeError) -> String? {
         switch kind {
         case .once: takeOnce(line, now)
         case .ack: return "kind ack does not come from a node"
         case .up:
             if line.equals(line.index.route.operation, "response") {
-                takeAcknowledgement(line, now)
+                try takeAcknowledgement(line, now)
             } else if line.equals(line.index.route.operation, "error") {
-                takeRefusal(line, now)
+                try takeRefusal(line, now)
             } else {
                 return "neither an acknowledgement nor a refusal"
             }
@@ -78,13 +84,13 @@ extension QueueStage {
         return nil
     }
 
-    private func takeAcknowledgement(_ line: Line, _ now: Int64) {
+    private func takeAcknowledgement(_ line: Line, _ now: Int64) throws(PipeError) {
         let answer = unsafe line.withValue(line.index.hub.node) { name in
             unsafe line.withValue(line.index.header.parentID) { id in unsafe machine.acknowledge(node: name, messageID: id) }
         }
         perform(line, now)
         guard case .unknown(let node, let hash, let rowsAfter) = answer else { return }
-        guard let node, let rowsAfter, let row = storedRow(line, node, hash, rowsAfter) else {
+        guard let node, let rowsAfter, let row = try storedRow(line, node, hash, rowsAfter) else {
             return machine.answerIsUnknown(node: node, messageHash: hash)
         }
         store.removePending(row.id)
@@ -93,20 +99,26 @@ extension QueueStage {
         machine.answerStored(node: node, messageHash: hash, keyHash: row.text.keyHash, pathHash: row.text.pathHash)
     }
 
-    private func takeRefusal(_ line: Line, _ now: Int64) {
+    private func takeRefusal(_ line: Line, _ now: Int64) throws(PipeError) {
         let answer = unsafe line.withValue(line.index.hub.node) { name in
             unsafe line.withValue(line.index.header.parentID) { id in unsafe machine.refuse(node: name, messageID: id, now: now) }
         }
         perform(line, now)
         guard case .unknown(let node, let hash, let rowsAfter) = answer else { return }
-        guard let node, let rowsAfter, let row = storedRow(line, node, hash, rowsAfter) else { return machine.refusalIsUnknown() }
+        guard let node, let rowsAfter, let row = try storedRow(line, node, hash, rowsAfter) else { return machine.refusalIsUnknown() }
         store.noteError(id: row.id, errorText(line))
         machine.refusalStored()
     }
 
+    private struct StoredRow {
+        let id: Int64
+        let text: MessageText
+        let isDelete: Bool
+    }
+
     /// The row on disk whose id is the one that `line` answers.
-    private func storedRow(_ line: Line, _ node: Int32, _ hash: UInt64, _ after: Int64) -> (id: Int64, text: MessageText, isDelete: Bool)? {
-        var found: (id: Int64, text: MessageText, isDelete: Bool)?
+    private func storedRow(_ line: Line, _ node: Int32, _ hash: UInt64, _ after: Int64) throws(PipeError) -> StoredRow? {
+        var found: StoredRow?
         let messageID = line.value(line.index.header.parentID)
         do throws(StoreError) {
             if store.hasRows { try commit() }
@@ -114,12 +126,13 @@ extension QueueStage {
                 guard let stored = try? unsafe Line.scan(bytes), stored.value(stored.index.header.messageID) == messageID else {
                     return false
                 }
-                found = (id, MessageText(stored), stored.equals(stored.index.route.operation, "delete"))
+                found = StoredRow(id: id, text: MessageText(stored), isDelete: stored.equals(stored.index.route.operation, "delete"))
                 return true
             }
         } catch {
+            try endUnlessTemporary(error)
             // The message is sent again later, and acknowledged again.
-            logger.debug("lookup_failed", metadata: ["reason": "\(error.description)"])
+            notify(Notice(.debug, "lookup_failed", ["reason": error.description]))
         }
         return found
     }
@@ -145,11 +158,13 @@ extension QueueStage {
     func perform(_ line: Line?, _ now: Int64) {
         for action in machine.actions {
             switch action {
-            case .createNode(let node): store.createNode(machine.storeID(of: node), machine.name(of: node), time: wallMicroseconds())
+            case .createNode(let node): store.createNode(machine.storeID(of: node), machine.name(of: node), time: wallClock())
             case .noteSession(let node):
-                store.noteSession(machine.storeID(of: node), machine.session(of: node), time: wallMicroseconds())
-                logSession(node)
-            case .forgetNode(let storeID): store.forgetNode(storeID)
+                store.noteSession(machine.storeID(of: node), machine.session(of: node), time: wallClock())
+                tellSession(node)
+            case .forgetNode(let storeID):
+                store.forgetNode(storeID)
+                receipts?.forgotNode(storeID)
             case .close(let session): if let line { close(line, session) }
             case .forward(let session): if let line { forward(line, session) }
             case .acknowledge(let slot): acknowledge(slot)
@@ -184,42 +199,41 @@ extension QueueStage {
 
     private func backOff(_ slot: Int32, _ now: Int64) {
         let view = machine.row(of: slot)
-        let until = view.backoffEnd.map { wallMicroseconds() + max(0, $0 - now) / 1000 }
+        let until = view.backoffEnd.map { wallClock() + max(0, $0 - now) / 1000 }
         store.backOff(row(slot), slot, attempts: view.attempts, until: until)
     }
 
-    private func logSession(_ node: Int32) {
-        guard logger.logLevel <= .debug else { return }
+    private func tellSession(_ node: Int32) {
         let name = String(decoding: machine.name(of: node), as: UTF8.self)
         if let session = machine.session(of: node) {
-            logger.debug("online", metadata: ["node": "\(name)", "session": "\(session)"])
+            notify(Notice(.debug, "online", ["node": name, "session": "\(session)"]))
         } else {
-            logger.debug("offline", metadata: ["node": "\(name)"])
+            notify(Notice(.debug, "offline", ["node": name]))
         }
     }
 
     // MARK: Output
 
     private func forward(_ line: Line, _ session: Int64) {
-        guard output.pending < Self.overfullAt else { return machine.onceWasDropped() }
+        guard output.pending < settings.overfullAt else { return machine.onceWasDropped() }
         line.appendWithSession(session, to: &output.buffer)
     }
 
     private func close(_ line: Line, _ session: Int64?) {
         let node = line.string(line.index.hub.node)
-        logger.notice("node_forgotten", metadata: ["node": "\(node)"])
-        EventLine(.close, node: node, session: session, reason: "node deleted", time: wallMicroseconds()).append(to: &output.buffer)
+        notify(Notice(.info, "node_forgotten", ["node": node]))
+        EventLine(.close, node: node, session: session, reason: "node deleted", time: wallClock()).append(to: &output.buffer)
     }
 
     private func ask() {
         let id = MessageID.random()
         machine.asked([UInt8](id.utf8))
-        EventLine(.who, messageID: id, time: wallMicroseconds()).append(to: &output.buffer)
+        EventLine(.who, messageID: id, time: wallClock()).append(to: &output.buffer)
     }
 
     /// Sends what may go, as long as the output takes it.
     func send(_ now: Int64) throws(PipeError) {
-        while output.pending < Self.fullAt, let sending = machine.nextSending(now: now) {
+        while output.pending < settings.fullAt, let sending = machine.nextSending(now: now) {
             do throws(StoreError) {
                 let isThere = unsafe try store.withLine(sending.slot) { line, splice in unsafe append(line, splice, sending.session) }
                 if isThere {
@@ -227,7 +241,8 @@ extension QueueStage {
                     continue
                 }
             } catch {
-                logger.debug("read_failed", metadata: ["reason": "\(error.description)"])
+                try endUnlessTemporary(error)
+                notify(Notice(.debug, "read_failed", ["reason": error.description]))
             }
             machine.sendingFailed(sending.slot, now: now)
             perform(nil, now)

@@ -3,22 +3,22 @@
 // A turn of the loop takes lines, sends what may go, and writes it out; when a turn brings no line, or after --commit-delay, what was
 // taken is committed. So a message usually leaves before its commit, and a commit covers everything that arrived together.
 
-internal import HubCommand
-internal import HubMessage
-internal import HubPipe
+package import HubMessage
+package import HubPipe
 internal import HubQueue
-internal import HubStore
-internal import Logging
+package import HubStore
 
-final class QueueStage: Stage {
+package final class QueueStage: Stage {
     var machine: QueueMachine
     let store: QueueStore
     let output: LineWriter
-    let logger: Logger
-    private let rejects: Rejects
-    private let hasFeedback: Bool
-    private let commitDelay: Int64
-    private let exitWhenDrained: Bool
+    /// Nil when nobody asked for receipts.
+    var receipts: ReceiptBook?
+    let settings: DeliverySettings
+    /// Microseconds since 1970.
+    let wallClock: () -> Int64
+    let notify: (Notice) -> Void
+    private let onReport: ([(name: String, value: Int)]) -> Void
     private var openInputs: Int
     private var isTerminated = false
     private var terminatedAt: Int64 = 0
@@ -32,42 +32,57 @@ final class QueueStage: Stage {
     /// Lines that arrived while the state file could not be asked.
     private var postponed: [[UInt8]] = []
     private var storeErrors = 0
+    /// Why the state file cannot be used any more; the stage has thrown then.
+    package private(set) var failure: StoreError?
 
-    /// Output that may wait before no more is sent and the cloud is no longer read.
-    static let fullAt = 256 << 10
-    /// Output that may wait before a `once` line from the feedback is dropped.
-    static let overfullAt = 4 << 20
     private static let mostUncommittedBytes = 8 << 20
     private static let retryInterval: Int64 = 500_000_000
     private static let patienceAtEnd: Int64 = 5_000_000_000
 
-    init(
-        settings: QueueSettings, store: QueueStore, output: LineWriter, rejects: Rejects, hasFeedback: Bool, inputCount: Int,
-        commitDelay: Int64, exitWhenDrained: Bool, logger: Logger
-    ) throws {
-        machine = QueueMachine(settings: settings, now: monotonicNanoseconds())
+    /// - Parameters:
+    ///   - receipts: where receipts go, nil for none.
+    ///   - now: monotonic nanoseconds, as in all later calls.
+    ///   - wallClock: microseconds since 1970.
+    ///   - notify: gets what the log should tell.
+    ///   - onReport: SIGUSR1, with all counters.
+    /// - Throws: `StoreError` when the state file cannot be read.
+    package init(
+        settings: DeliverySettings, store: QueueStore, output: LineWriter, receipts: SpillWriter? = nil, now: Int64,
+        wallClock: @escaping () -> Int64 = wallMicroseconds, notify: @escaping (Notice) -> Void,
+        onReport: @escaping ([(name: String, value: Int)]) -> Void
+    ) throws(StoreError) {
+        machine = QueueMachine(settings: settings.queue, now: now)
+        self.settings = settings
         self.store = store
         self.output = output
-        self.rejects = rejects
-        self.hasFeedback = hasFeedback
-        self.commitDelay = commitDelay
-        self.exitWhenDrained = exitWhenDrained
-        self.logger = logger
-        openInputs = inputCount - (hasFeedback ? 1 : 0)
+        self.receipts = receipts.map { ReceiptBook($0) }
+        self.wallClock = wallClock
+        self.notify = notify
+        self.onReport = onReport
+        openInputs = settings.inputCount - (settings.hasFeedback ? 1 : 0)
         try restore()
     }
 
     // MARK: Lines
 
-    func take(_ line: Line, from input: Int, now: Int64) throws(PipeError) -> String? {
+    package func take(_ line: Line, from input: Int, now: Int64) throws(PipeError) -> String? {
         guard line.isInner, let kind = line.kind else { return line.isInner ? "unknown kind" : "no envelope" }
-        do throws(MessageError) { try line.checkEnvelope() } catch { return error.description }
-        // SQLite stores no more than a thousand million bytes in one row.
-        guard unsafe line.bytes.count <= 900_000_000 else { return "line too long to be stored" }
+        let isFeedback = settings.hasFeedback && input == 0
+        if let problem = problem(line) {
+            if !isFeedback, kind == .ack { receipts?.refused(line, problem) }
+            noteWork(now)
+            return problem
+        }
         tookLines = true
-        let reason = hasFeedback && input == 0 ? takeFeedback(line, kind, now) : try takeFromCloud(line, kind, now)
+        let reason = isFeedback ? try takeFeedback(line, kind, now) : try takeFromCloud(line, kind, now)
         noteWork(now)
         return reason
+    }
+
+    private func problem(_ line: Line) -> String? {
+        do throws(MessageError) { try line.checkEnvelope() } catch { return error.description }
+        // SQLite stores no more than a thousand million bytes in one row.
+        return unsafe line.bytes.count <= 900_000_000 ? nil : "line too long to be stored"
     }
 
     private func takeFromCloud(_ line: Line, _ kind: EnvelopeKind, _ now: Int64) throws(PipeError) -> String? {
@@ -93,25 +108,27 @@ final class QueueStage: Stage {
     }
 
     private func noteWork(_ now: Int64) {
-        if uncommittedSince == nil, store.hasWork { uncommittedSince = now }
+        if uncommittedSince == nil, store.hasWork || receipts?.isWaiting ?? false { uncommittedSince = now }
     }
 
-    func wantsInput(_ input: Int) -> Bool {
-        if hasFeedback, input == 0 { return retryAt == nil || machine.memory + store.memory < 2 * machine.settings.maxMemory }
-        return retryAt == nil && output.pending < Self.fullAt && machine.memory + store.memory < machine.settings.maxMemory
+    package func wantsInput(_ input: Int) -> Bool {
+        if settings.hasFeedback, input == 0 { return retryAt == nil || machine.memory + store.memory < 2 * machine.settings.maxMemory }
+        return retryAt == nil && output.pending < settings.fullAt && !(receipts?.isFull ?? false)
+            && machine.memory + store.memory < machine.settings.maxMemory
     }
 
     // MARK: Time
 
-    var deadline: Int64? {
+    package var deadline: Int64? {
         // The output was full in this turn, and has been emptied since.
-        if machine.wantsSending, output.pending < Self.fullAt { return 0 }
+        if machine.wantsSending, output.pending < settings.fullAt { return 0 }
+        if receipts?.wantsRefill ?? false { return 0 }
         if let retryAt { return min(retryAt, machine.deadline ?? .max) }
         if uncommittedSince != nil || machine.wantsLoads || machine.wantsParking || store.wantsPurge { return 0 }
         return machine.deadline
     }
 
-    func tick(now: Int64) throws(PipeError) {
+    package func tick(now: Int64) throws(PipeError) {
         let isIdle = !tookLines
         tookLines = false
         machine.tick(now: now)
@@ -134,7 +151,9 @@ final class QueueStage: Stage {
             if isIdle { store.endReading() }
             return
         }
-        guard isIdle || isTerminated || now - since >= commitDelay || store.uncommittedBytes >= Self.mostUncommittedBytes else { return }
+        guard isIdle || isTerminated || now - since >= settings.commitDelay || store.uncommittedBytes >= Self.mostUncommittedBytes else {
+            return
+        }
         do throws(StoreError) {
             try commit()
         } catch {
@@ -142,11 +161,12 @@ final class QueueStage: Stage {
         }
     }
 
-    /// Commits and tells the state machine.
+    /// Commits, then tells the state machine, and whoever reads receipts.
     func commit() throws(StoreError) {
         try store.commit()
         uncommittedSince = nil
         machine.committed()
+        receipts?.committed()
     }
 
     // MARK: A failing state file
@@ -154,14 +174,19 @@ final class QueueStage: Stage {
     /// Disk full or input/output error: the input stops, and what was taken is kept until a later try.
     private func storeFailed(_ error: StoreError, _ now: Int64) throws(PipeError) {
         storeErrors += 1
-        guard error.code == .temporary else { throw PipeError(.write, error.description) }
-        if retryAt == nil {
-            logger.error("store_failed", metadata: ["reason": "\(error.description)", "input": "stopped"])
-        }
+        try endUnlessTemporary(error)
+        if retryAt == nil { notify(Notice(.error, "store_failed", ["reason": error.description, "input": "stopped"])) }
         retryAt = now + Self.retryInterval
         if isTerminated, now - terminatedAt >= Self.patienceAtEnd {
             throw PipeError(.write, "what was read cannot be stored: \(error.description)")
         }
+    }
+
+    /// A damaged state file is no place to go on with: what is read from it cannot be believed, what is written may be lost.
+    func endUnlessTemporary(_ error: StoreError) throws(PipeError) {
+        guard error.code != .temporary else { return }
+        failure = error
+        throw PipeError(.write, error.description)
     }
 
     private func retry(_ now: Int64) throws(PipeError) {
@@ -186,7 +211,7 @@ final class QueueStage: Stage {
             }.get()
         }
         noteWork(now)
-        if retryAt == nil { logger.notice("store_recovered", metadata: ["input": "resumed"]) }
+        if retryAt == nil { notify(Notice(.info, "store_recovered", ["input": "resumed"])) }
     }
 
     // MARK: Rows into memory and out of it
@@ -209,7 +234,7 @@ final class QueueStage: Stage {
     /// What can wait for a moment without input.
     private func tidy(_ now: Int64) throws(PipeError) {
         if machine.wantsParking {
-            machine.parkSome(256)
+            machine.parkSome(settings.parkAtOnce)
             perform(nil, now)
             noteWork(now)
         }
@@ -219,31 +244,34 @@ final class QueueStage: Stage {
 
     // MARK: End
 
-    func inputEnded(_ input: Int, now: Int64) {
-        if !hasFeedback || input > 0 { openInputs -= 1 }
+    package func inputEnded(_ input: Int, now: Int64) {
+        if !settings.hasFeedback || input > 0 { openInputs -= 1 }
     }
 
-    func terminate(now: Int64) {
+    package func terminate(now: Int64) {
         isTerminated = true
         terminatedAt = now
     }
 
-    var isDone: Bool {
-        guard retryAt == nil, uncommittedSince == nil, postponed.isEmpty else { return false }
+    package var isDone: Bool {
+        guard retryAt == nil, uncommittedSince == nil, postponed.isEmpty, receipts?.spilled ?? 0 == 0 else { return false }
         if isTerminated { return true }
         guard openInputs == 0 else { return false }
-        if !hasFeedback { return true }
-        return exitWhenDrained && machine.hasBeenOnline && machine.isDrained
+        if !settings.hasFeedback { return true }
+        return settings.exitWhenDrained && machine.hasBeenOnline && machine.isDrained
     }
 
-    func report() {
-        var values = Logger.Metadata()
-        for (name, value) in machine.counters.members { values[name] = "\(value)" }
-        let further = [
-            ("nodes_online", machine.onlineCount), ("commits", store.commits), ("store_errors", storeErrors), ("rejected", rejects.count),
+    package func report() {
+        var values = machine.counters.members
+        values += [
+            ("nodes_online", machine.onlineCount), ("commits", store.commits), ("store_errors", storeErrors),
             ("memory_bytes", machine.memory + store.memory), ("pending_bytes", output.pending), ("postponed", postponed.count),
         ]
-        for (name, value) in further { values[name] = "\(value)" }
-        logger.notice("counters", metadata: values)
+        if let receipts {
+            values += [
+                ("receipts", receipts.written), ("receipts_pending_bytes", receipts.pending), ("receipts_spilled_bytes", receipts.spilled),
+            ]
+        }
+        onReport(values)
     }
 }

@@ -1,33 +1,25 @@
 // Between the state machine's view of a message and the state file's.
 
-internal import HubCommand
 internal import HubMessage
 internal import HubPipe
 internal import HubQueue
 internal import HubStore
-internal import Logging
 
 extension QueueStage {
     /// Takes over what the state file holds.
-    func restore() throws {
-        do throws(StoreError) {
-            var numbers = try store.nextNumbers()
-            let known = try store.nodes()
-            var ids: [[UInt8]: Int64] = [:]
-            for node in known { ids[node.name] = node.storeID }
-            let recovered = unsafe try store.recover { id, bytes in
-                guard let line = try? unsafe Line.scan(bytes), line.isInner else { return nil }
-                guard let node = ids[line.value(line.index.hub.node)] else { return nil }
-                return row(line, id, node)
-            }
-            numbers = try store.nextNumbers()
-            machine.restore(nodes: known, nextRow: numbers.row, nextNodeID: numbers.node)
-            let metadata: Logger.Metadata = ["nodes": "\(known.count)", "recovered": "\(recovered.moved)", "state": "\(store.path)"]
-            logger.info("queue_opened", metadata: metadata)
-            if recovered.unreadable > 0 { logger.error("rows_unreadable", metadata: ["rows": "\(recovered.unreadable)"]) }
-        } catch {
-            throw Failure(ExitStatus(error), error.description)
+    func restore() throws(StoreError) {
+        let known = try store.nodes()
+        var ids: [[UInt8]: Int64] = [:]
+        for node in known { ids[node.name] = node.storeID }
+        let recovered = unsafe try store.recover { id, bytes in
+            guard let line = try? unsafe Line.scan(bytes), line.isInner else { return nil }
+            guard let node = ids[line.value(line.index.hub.node)] else { return nil }
+            return row(line, id, node)
         }
+        let numbers = try store.nextNumbers()
+        machine.restore(nodes: known, nextRow: numbers.row, nextNodeID: numbers.node)
+        notify(Notice(.info, "queue_opened", ["nodes": "\(known.count)", "recovered": "\(recovered.moved)", "state": store.path]))
+        if recovered.unreadable > 0 { notify(Notice(.error, "rows_unreadable", ["rows": "\(recovered.unreadable)"])) }
     }
 
     /// Brings rows into memory.
@@ -52,7 +44,7 @@ extension QueueStage {
             throw error
         }
         for id in unreadable {
-            logger.error("row_unreadable", metadata: ["row": "\(id)"])
+            notify(Notice(.error, "row_unreadable", ["row": "\(id)"]))
             store.removePending(id)
         }
     }
