@@ -47,7 +47,7 @@ hub-queue --state "$dir/queue.db" --feedback feedback <routed >send 3<&- 4<&- 5<
 queue=$!
 
 # Mutual TLS and WebSocket: lines to nodes in, lines from nodes and connection events out.
-hub-wsserve - control --listen "$wss" --print-port "$dir/wss.port" \
+hub-wsserve control - --listen "$wss" --print-port "$dir/wss.port" \
     --cert "$dir/server.crt" --key "$dir/server.key" --ca "$dir/rootCA.crt" <send >wire 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&- &
 wsserve=$!
 

@@ -52,7 +52,9 @@ package final class StageLoop {
                     // A stage may close its gates while an earlier input is served.
                     guard !isTerminating, stage.wantsInput(input) else { continue }
                     // Read empty: a read that brings less than it asked for leaves nothing behind. The last input has nobody after it.
-                    while try serve(input, stage, now) == .bytes(LineReader.readSize), input < inputs.count - 1, stage.wantsInput(input) {}
+                    // What never gets empty is left after as much as the largest pipe holds, so that outputs and timers get their turn.
+                    var reads = input < inputs.count - 1 ? Self.largestPipe / LineReader.readSize : 1
+                    while reads > 0, stage.wantsInput(input), try serve(input, stage, now) == .bytes(LineReader.readSize) { reads -= 1 }
                 }
             }
             if malformed != nil, !isTerminating {
