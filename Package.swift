@@ -68,6 +68,7 @@ let package = Package(
         tests("HubCommandTests", ["HubCommand", logging]),
         tests("HubDispatchTests", ["HubDispatch", "HubMessage"]),
         tests("HubQueueTests", ["HubQueue", "HubStore", "HubMessage"]),
+        tests("HubDeliveryTests", ["HubDelivery", "HubMessage", "HubPipe", "HubQueue", "HubStore", "CSQLite"]),
         tests("HubKeepaliveTests", ["HubKeepalive", "HubMessage"]),
         tests("HubTLSTests", ["HubTLS", "HubCerts", "HubPipe", nioCore]),
         tests("HubServeTests", ["HubServe", "HubMessage", "HubTLS", nioCore]),

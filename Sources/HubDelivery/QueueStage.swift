@@ -5,12 +5,12 @@
 
 package import HubMessage
 package import HubPipe
-internal import HubQueue
+package import HubQueue
 package import HubStore
 
 package final class QueueStage: Stage {
-    var machine: QueueMachine
-    let store: QueueStore
+    package internal(set) var machine: QueueMachine
+    package let store: QueueStore
     let output: LineWriter
     /// Nil when nobody asked for receipts.
     var receipts: ReceiptBook?

@@ -53,6 +53,8 @@ struct Entry: Sendable {
     var backoffs: Int32 = 0
     var state = State.free
     var isReply = false
+    /// Counted in its node's `held`.
+    var isHeld = false
     /// Its operation is `delete`: nothing replaces it, and its acknowledgement forgets the key.
     var isDelete = false
     /// Sent in some session: an acknowledgement can be real.

@@ -23,6 +23,10 @@ struct Node: Sendable {
     var count = 0
     var replies = 0
     var backingOff = 0
+    /// Entries in memory that stand behind another one of their path.
+    var behind = 0
+    /// Replies that wait for rows of their path to come into memory.
+    var held = 0
     /// Rows with a larger id than `loadedThrough` may lie on disk without an entry. All others have one.
     var hasDiskRows = false
     var loadedThrough: Int64 = 0

@@ -52,11 +52,7 @@ extension QueueMachine {
             actions.append(.acknowledge(slot: slot))
             unlink(slot)
         }
-        if nodes[Int(node)].isOnline {
-            nodes[Int(node)].window = min(nodes[Int(node)].window + 1, settings.window)
-            enroll(node)
-            considerLoad(node)
-        }
+        widen(node)
         return .taken
     }
 
@@ -111,6 +107,15 @@ extension QueueMachine {
         counters.acknowledged += 1
         rememberAnswer(node, messageHash)
         settleLater(node, keyHash, pathHash)
+        widen(node)
+    }
+
+    /// An acknowledgement opens the window by one.
+    private mutating func widen(_ node: Int32) {
+        guard nodes[Int(node)].isOnline else { return }
+        nodes[Int(node)].window = min(nodes[Int(node)].window + 1, settings.window)
+        enroll(node)
+        considerLoad(node)
     }
 
     /// The row of a refused message was found on disk; it stays there.
@@ -127,7 +132,7 @@ extension QueueMachine {
     package mutating func refusalIsUnknown() { counters.unknownRefusals += 1 }
 
     /// Until the removal is committed, no message of the same key or path may go out: after a crash the old one would follow it.
-    private mutating func settleLater(_ node: Int32, _ keyHash: UInt64, _ pathHash: UInt64) {
+    mutating func settleLater(_ node: Int32, _ keyHash: UInt64, _ pathHash: UInt64) {
         unsettled.insert(ByteHash.within(node, keyHash))
         unsettled.insert(ByteHash.within(node, pathHash))
     }

@@ -116,6 +116,8 @@ extension QueueMachine {
         var entry = entry(arrival, nextRow)
         nextRow += 1
         entry.holdUntil = lastOnPath
+        entry.isHeld = nodes[node].hasDiskRows && lastOnPath > nodes[node].loadedThrough
+        if entry.isHeld { nodes[node].held += 1 }
         let slot = link(entry)
         actions.append(.hold(slot: slot))
         consider(slot)
@@ -140,7 +142,11 @@ extension QueueMachine {
         if entries[at].state == .inFlight, !entries[at].flightIsOlder { entries[at].flightIsOlder = true }
         var freed: Int32?
         let changesPath = !entries[at].text.hasSamePath(as: arrival.text)
-        if changesPath { freed = unlinkFromPath(slot) }
+        if changesPath {
+            // On disk the older version still stands on its path: nobody takes its place there before the commit.
+            if entries[at].batch < batch { settleLater(entries[at].node, entries[at].keyHash, entries[at].pathHash) }
+            freed = unlinkFromPath(slot)
+        }
         entries[at].text = arrival.text
         entries[at].pathHash = arrival.pathHash
         entries[at].messageHash = arrival.messageHash
@@ -164,6 +170,11 @@ extension QueueMachine {
         actions.append(.replace(slot: slot))
         consider(slot)
         if let freed { consider(freed) }
+        if changesPath {
+            // What stood behind it in the window may go now.
+            enroll(entries[at].node)
+            considerLoad(entries[at].node)
+        }
     }
 
     /// A `once` line whose envelope has been checked.

@@ -27,6 +27,7 @@ extension QueueMachine {
         if after >= 0 { entries[Int(after)].previousOfNode = before } else { nodes[number].last = before }
         nodes[number].count -= 1
         if entries[at].isReply { nodes[number].replies -= 1 }
+        if entries[at].isHeld { nodes[number].held -= 1 }
     }
 
     // MARK: Of the path, by id; the table holds the last one
@@ -56,6 +57,10 @@ extension QueueMachine {
         }
         entries[at].previousOnPath = before
         if before >= 0 { entries[Int(before)].nextOnPath = slot }
+        nodes[Int(entries[at].node)].behind += 1
+        // Another one was the first, and is not any more.
+        let second = Int(entries[at].nextOnPath)
+        if before < 0, entries[second].state == .ready { entries[second].state = .waiting }
     }
 
     /// - Returns: the entry that is now the first of the path because of this, or nil.
@@ -64,6 +69,7 @@ extension QueueMachine {
         let hash = ByteHash.within(entries[at].node, entries[at].pathHash)
         let before = entries[at].previousOnPath
         let after = entries[at].nextOnPath
+        if before >= 0 || after >= 0 { nodes[Int(entries[at].node)].behind -= 1 }
         if after >= 0 {
             entries[Int(after)].previousOnPath = before
         } else if before >= 0 {

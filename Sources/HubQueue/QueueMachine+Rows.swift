@@ -10,9 +10,11 @@ extension QueueMachine {
     }
 
     private func wants(_ number: Int) -> Int {
-        let active = nodes[number].count - nodes[number].backingOff
+        let node = nodes[number]
+        // What waits for time, for another message or for a row must not keep out what could be sent.
+        let active = max(0, node.count - node.backingOff - node.behind - node.held)
         guard active < settings.window else { return 0 }
-        let room = heldPerNode - nodes[number].count
+        let room = heldPerNode - (node.count - node.replies)
         return min(2 * settings.window - active, mayHold ? room : min(room, 4 - active))
     }
 
@@ -62,11 +64,22 @@ extension QueueMachine {
         if nodes[number].replies > 0 {
             var slot = nodes[number].first
             while slot >= 0 {
-                if entries[Int(slot)].isReply { consider(slot) }
+                if entries[Int(slot)].isReply { reconsider(slot) }
                 slot = entries[Int(slot)].nextOfNode
             }
         }
         considerLoad(request.node)
+    }
+
+    /// A reply that waits for rows may wait no longer.
+    private mutating func reconsider(_ slot: Int32) {
+        let at = Int(slot)
+        let number = Int(entries[at].node)
+        if entries[at].isHeld, !nodes[number].hasDiskRows || entries[at].holdUntil <= nodes[number].loadedThrough {
+            entries[at].isHeld = false
+            nodes[number].held -= 1
+        }
+        consider(slot)
     }
 
     /// The rows could not be read; they are asked for again.

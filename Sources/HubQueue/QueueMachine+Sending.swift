@@ -14,16 +14,17 @@ extension QueueMachine {
         let node = entries[at].node
         let number = Int(node)
         guard nodes[number].isOnline else { return }
-        if entries[at].holdUntil > 0, nodes[number].hasDiskRows, entries[at].holdUntil > nodes[number].loadedThrough { return }
-        if !unsettled.isEmpty, !entries[at].wasSentInSession,
-            unsettled.contains(ByteHash.within(node, entries[at].pathHash))
-                || unsettled.contains(ByteHash.within(node, entries[at].keyHash))
-        {
-            return gate(slot)
-        }
+        if entries[at].isHeld { return }
+        if hasForgotten || !unsettled.isEmpty, !entries[at].wasSentInSession, isUnsettled(at) { return gate(slot) }
         entries[at].state = .ready
         nodes[number].ready.insert(ReadyMessage(id: entries[at].id, slot: slot))
         enroll(node)
+    }
+
+    private func isUnsettled(_ at: Int) -> Bool {
+        let node = entries[at].node
+        return hasForgotten || unsettled.contains(ByteHash.within(node, entries[at].pathHash))
+            || unsettled.contains(ByteHash.within(node, entries[at].keyHash))
     }
 
     /// Keeps an entry from being sent before the next commit.
@@ -37,6 +38,7 @@ extension QueueMachine {
     package mutating func committed() {
         batch += 1
         unsettled.removeAll(keepingCapacity: true)
+        hasForgotten = false
         guard !gated.isEmpty else { return }
         let released = gated
         gated.removeAll(keepingCapacity: true)
@@ -95,6 +97,7 @@ extension QueueMachine {
     package mutating func sendingFailed(_ slot: Int32, now: Int64) {
         endFlight(slot)
         backOff(slot, now: now)
+        enroll(entries[Int(slot)].node)
     }
 
     // MARK: Time

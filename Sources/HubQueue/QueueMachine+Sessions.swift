@@ -82,6 +82,7 @@ extension QueueMachine {
             unlink(slot)
         }
         actions.append(.forgetNode(storeID: nodes[number].storeID))
+        hasForgotten = true
         actions.append(.close(session: session))
         removeNode(node)
     }

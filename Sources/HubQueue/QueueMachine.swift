@@ -44,6 +44,8 @@ package struct QueueMachine: Sendable {
     var gated: [ReadyMessage] = []
     /// Keys and paths of rows that are acknowledged, but whose removal is not yet committed.
     var unsettled: Set<UInt64> = []
+    /// A node was forgotten, and that is not yet committed: after a crash its old messages would follow those of its successor.
+    var hasForgotten = false
     /// Hashes of ids acknowledged lately, to tell a repeated acknowledgement from an unknown one.
     var answered = [UInt64](repeating: 0, count: 8192)
 

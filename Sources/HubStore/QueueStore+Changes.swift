@@ -23,12 +23,9 @@ extension QueueStore {
     package func evict(_ row: Row, _ slot: Int32) {
         let at = Int(slot)
         defer { forget(at) }
-        if lines[at].isIndexed { return }
+        if lines[at].isIndexed, lines[at].isOnDisk { return }
         if lines[at].wasSent { noteSent(row.node, row.id) }
-        if lines[at].isOnDisk, !lines[at].isNewer {
-            moves.append(row)
-            return
-        }
+        if lines[at].isOnDisk, !lines[at].isNewer { return willMove(row) }
         park(row, lines[at].bytes)
         if lines[at].isOnDisk { removedRecent.append(row.id) }
     }
@@ -54,16 +51,21 @@ extension QueueStore {
         guard lines[at].isRow, !lines[at].isIndexed else { return }
         lines[at].isIndexed = true
         if lines[at].wasSent { noteSent(row.node, row.id) }
-        moves.append(row)
+        willMove(row)
     }
+
+    private func willMove(_ row: Row) { moves.append(Overlay<Row>.hash(row.node, row.keyHash), row) }
 
     // MARK: Acknowledgements
 
     /// The slot's message ends; its row goes.
     package func remove(_ slot: Int32) {
         let at = Int(slot)
-        if lines[at].isRow, lines[at].isOnDisk {
-            if lines[at].isIndexed { removedPending.insert(lines[at].id) } else { removedRecent.append(lines[at].id) }
+        if lines[at].isIndexed {
+            // The next commit may be the one that writes it.
+            removedPending.insert(lines[at].id)
+        } else if lines[at].isOnDisk {
+            removedRecent.append(lines[at].id)
         }
         forget(at)
     }

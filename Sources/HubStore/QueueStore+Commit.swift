@@ -48,7 +48,7 @@ extension QueueStore {
         // A slot that has since ended, or means another row, has nothing to write.
         for keep in keeps where lines[Int(keep.slot)].id == keep.id { try write(statements[.insertRecent], keep) }
         for rewrite in rewrites where lines[Int(rewrite.slot)].id == rewrite.id { try write(statements[.rewriteRecent], rewrite) }
-        for row in moves { try move(row) }
+        for row in moves.items { try move(row) }
         for park in parks.items { try write(park) }
         try writeSent()
         for item in backoffs {

@@ -20,6 +20,13 @@ extension QueueStore {
             let row = parks.items[position].row
             return (row.id, row.isDelete, [UInt8](row.text.version))
         }
+        let move = moves.find(Overlay<Row>.hash(node, keyHash)) {
+            $0.node == node && $0.text.key == key && !removedPending.contains($0.id)
+        }
+        if let move {
+            let row = moves.items[move]
+            return (row.id, row.isDelete, [UInt8](row.text.version))
+        }
         try beginReading()
         statements[.findKey].bind(1, node)
         statements[.findKey].bind(2, hash: keyHash)
@@ -68,6 +75,7 @@ extension QueueStore {
         for park in parks.items where park.row.node == node && park.row.pathHash == pathHash && park.row.id > after {
             last = max(last, park.row.id)
         }
+        for row in moves.items where row.node == node && row.pathHash == pathHash && row.id > after { last = max(last, row.id) }
         return last
     }
 
@@ -128,7 +136,12 @@ extension QueueStore {
 
     /// Numbers larger than those of all rows and of all nodes.
     package func nextNumbers() throws(StoreError) -> (row: Int64, node: Int64) {
-        let row = try connection.number("SELECT max(coalesce((SELECT max(id) FROM recent), 0), coalesce((SELECT max(id) FROM pending), 0))")
+        // A number that was used for a message that was sent is not used again: its acknowledgement would be taken for a real one.
+        let row = try connection.number(
+            """
+            SELECT max(coalesce((SELECT max(id) FROM recent), 0), coalesce((SELECT max(id) FROM pending), 0),
+              coalesce((SELECT max(sent_through) FROM nodes), 0))
+            """)
         return (row + 1, try connection.number("SELECT coalesce(max(id), 0) FROM nodes") + 1)
     }
 

@@ -24,7 +24,8 @@ package final class QueueStore {
     var newNodes: [(id: Int64, name: [UInt8], time: Int64)] = []
     var keeps: [(slot: Int32, id: Int64)] = []
     var rewrites: [(slot: Int32, id: Int64)] = []
-    var moves: [Row] = []
+    /// Rows that go from `recent` to `pending`.
+    var moves = Overlay<Row>()
     var parks = Overlay<Park>()
     var newlySent: [Int64: Int64] = [:]
     var backoffs: [(id: Int64, attempts: Int, until: Int64?)] = []
@@ -60,12 +61,15 @@ package final class QueueStore {
 
     /// Opens or makes the state file, and takes it for this process.
     /// - Parameter retainedMemory: bytes of lines that may stay in memory unsent although they are on disk.
-    package static func open(_ path: String, retainedMemory: Int = 64 << 20) throws(StoreError) -> QueueStore {
+    /// - Parameter extendsLog: the log is made long beforehand, which takes a moment and makes commits quicker.
+    package static func open(
+        _ path: String, retainedMemory: Int = 64 << 20, extendsLog: Bool = true
+    ) throws(StoreError) -> QueueStore {
         let lock = try FileLock.take(path)
         try FileLock.create(path)
         let connection = try Connection.open(path, isReadOnly: false)
         try Schema.prepare(connection)
-        LogFile.extend(path)
+        if extendsLog { LogFile.extend(path) }
         let statements = try Statements(connection)
         var purges: [Int64] = []
         let forgotten = try connection.prepare("SELECT id FROM nodes WHERE forgotten")
@@ -176,9 +180,9 @@ package final class QueueStore {
             return true
         }
         try beginReading()
-        return unsafe lines[at].isIndexed
-            ? try read(statements[.lineOfPending], lines[at].id, splice, body)
-            : try read(statements[.lineOfRecent], lines[at].id, splice, body)
+        if lines[at].isIndexed, unsafe try read(statements[.lineOfPending], lines[at].id, splice, body) { return true }
+        // Also that of a row whose move to `pending` is not committed yet.
+        return unsafe try read(statements[.lineOfRecent], lines[at].id, splice, body)
     }
 
     private func read(
