@@ -40,6 +40,7 @@ extension QueueStage {
             case .park(let id), .replaceParked(let id):
                 unsafe store.park(row(arrival, id, node), line.bytes)
                 rowID = id
+            case .drop(let slot): store.remove(slot)
             default: break
             }
         }

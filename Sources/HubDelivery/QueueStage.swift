@@ -123,6 +123,7 @@ package final class QueueStage: Stage {
         // The output was full in this turn, and has been emptied since.
         if machine.wantsSending, output.pending < settings.fullAt { return 0 }
         if receipts?.wantsRefill ?? false { return 0 }
+        if isTerminated, uncommittedSince == nil, retryAt == nil, receipts?.pending ?? 0 > 0 { return terminatedAt + Self.patienceAtEnd }
         if let retryAt { return min(retryAt, machine.deadline ?? .max) }
         if uncommittedSince != nil || machine.wantsLoads || machine.wantsParking || store.wantsPurge { return 0 }
         return machine.deadline
@@ -240,6 +241,15 @@ package final class QueueStage: Stage {
         }
         guard store.wantsPurge, uncommittedSince == nil else { return }
         do throws(StoreError) { try store.purgeSome() } catch { try storeFailed(error, now) }
+    }
+
+    /// At the end, receipts are not waited for: what they tell is on disk, and whoever offers a message again is told again.
+    private func refillReceipts(_ now: Int64) throws(PipeError) {
+        guard let receipts else { return }
+        if isTerminated, now - terminatedAt >= Self.patienceAtEnd, receipts.pending > 0 {
+            notify(Notice(.warning, "receipts_given_up", ["bytes": "\(receipts.discard())"]))
+        }
+        try receipts.refill()
     }
 
     // MARK: End

@@ -112,6 +112,10 @@ package struct ReceiptBook {
     /// Brings receipts back from the file. Before each write.
     func refill() throws(PipeError) { try writer.refill() }
 
+    /// Gives up what the reader has not taken.
+    /// - Returns: bytes given up.
+    func discard() -> Int { writer.discard() }
+
     /// The reader has taken what was in memory, and there is more in the file.
     var wantsRefill: Bool { writer.spilled > 0 && writer.writer.pending == 0 }
 

@@ -38,6 +38,12 @@ package final class LineWriter {
     /// Bytes that the reader has not taken.
     package var pending: Int { buffer.count - written }
 
+    /// Gives up what the reader has not taken; it may have got a part of a line.
+    package func discard() {
+        buffer = []
+        written = 0
+    }
+
     /// Writes until everything is written or the reader is full.
     package func flush() throws(PipeError) {
         while written < buffer.count {

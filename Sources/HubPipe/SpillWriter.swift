@@ -98,6 +98,17 @@ package final class SpillWriter {
         tail = 0
     }
 
+    /// Gives up what the reader has not taken.
+    /// - Returns: bytes given up.
+    package func discard() -> Int {
+        defer {
+            writer.discard()
+            overflow = []
+            head = tail
+        }
+        return pending
+    }
+
     private func openFile() -> Bool {
         if file >= 0 { return true }
         var template = Array("\(directory)/hub-spill-XXXXXX".utf8CString)

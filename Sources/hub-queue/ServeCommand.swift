@@ -133,8 +133,15 @@ struct ServeCommand: ParsableCommand {
 
     private func openReceipts(_ logger: Logger) throws(PipeError) -> SpillWriter? {
         guard let path = receipts ?? Environment.optional("receipts", String.self) else { return nil }
-        return SpillWriter(
-            try logger.openOutput(path), hold: receiptsHold.bytes, limit: receiptsSpill.bytes, directory: spillDir)
+        let writer = try logger.openOutput(path)
+        // A line that a killed process left half written ends here.
+        if !isEmptyFile(path) { writer.buffer.append(0x0a) }
+        return SpillWriter(writer, hold: receiptsHold.bytes, limit: receiptsSpill.bytes, directory: spillDir)
+    }
+
+    private func isEmptyFile(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG && status.st_size == 0
     }
 
     private func settings(inputCount: Int) -> DeliverySettings {
