@@ -18,12 +18,19 @@ package struct MessageText: Sendable, Equatable {
     package private(set) var objectEnd: Int32 = 0
 
     /// Copies the members of `line`, an inner line of kind `ack` whose envelope has been checked. Leading zeros of the version are dropped.
+    ///
+    /// A deletion without uid has its path as the key. What it deletes may be made anew and deleted again before the first deletion has
+    /// been acknowledged, and both deletions must reach the node, in their places. So the id becomes a part of such a key.
     package init(_ line: Line) {
         let index = line.index
-        let header = index.hub.key.count + index.hub.version.count + index.header.messageID.count
+        let header = index.hub.key.count + index.hub.version.count + 2 * index.header.messageID.count
         bytes = []
-        bytes.reserveCapacity(header + index.hub.object.count + index.route.resource.count)
+        bytes.reserveCapacity(header + 1 + index.hub.object.count + index.route.resource.count)
         append(line, index.hub.key)
+        if line.equals(index.route.operation, "delete"), bytes.elementsEqual(line.value(index.route.resource)) {
+            bytes.append(0)
+            append(line, index.header.messageID)
+        }
         keyEnd = Int32(truncatingIfNeeded: bytes.count)
         append(line, index.hub.version)
         dropLeadingZeros()

@@ -27,6 +27,8 @@ package struct QueueCounters: Sendable, Equatable {
     /// Replies that no acknowledgement came for, or whose session ended.
     package var repliesDroppedUnanswered = 0
     package var repliesDroppedFull = 0
+    /// Replies that would have followed a newer message of their path.
+    package var repliesOvertaken = 0
     package var repliesRefused = 0
     package var connected = 0
     package var disconnected = 0
@@ -48,8 +50,9 @@ package struct QueueCounters: Sendable, Equatable {
             ("unknown_refusals", unknownRefusals), ("once_forwarded", onceForwarded),
             ("once_dropped_offline", onceDroppedOffline), ("once_dropped_full", onceDroppedFull),
             ("replies_dropped_offline", repliesDroppedOffline), ("replies_dropped_unanswered", repliesDroppedUnanswered),
-            ("replies_dropped_full", repliesDroppedFull), ("replies_refused", repliesRefused), ("connected", connected),
-            ("disconnected", disconnected), ("resets", resets), ("reconciled_offline", reconciled),
+            ("replies_dropped_full", repliesDroppedFull), ("replies_overtaken", repliesOvertaken),
+            ("replies_refused", repliesRefused), ("connected", connected), ("disconnected", disconnected), ("resets", resets),
+            ("reconciled_offline", reconciled),
             ("forgotten_nodes", forgottenNodes), ("dropped_with_node", droppedWithNode),
         ]
     }

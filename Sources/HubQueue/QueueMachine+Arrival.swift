@@ -43,6 +43,7 @@ extension QueueMachine {
             counters.accepted += 1
             counters.superseded += 1
             actions.append(.replaceParked(id: pending.id))
+            dropReplies(overtakenBy: arrival, at: pending.id)
             return .taken
         }
         if !arrival.isForced, let acknowledged = stored.acknowledged, !arrival.text.isNewer(than: acknowledged) {
@@ -169,11 +170,35 @@ extension QueueMachine {
         if entries[at].batch < batch { gate(slot) }
         actions.append(.replace(slot: slot))
         consider(slot)
+        dropReplies(overtakenBy: arrival, at: entries[at].id)
         if let freed { consider(freed) }
         if changesPath {
             // What stood behind it in the window may go now.
             enroll(entries[at].node)
             considerLoad(entries[at].node)
+        }
+    }
+
+    /// A message that takes the place of an older one goes before replies that came before it. Those would take the node back.
+    /// - Parameter place: the row's number.
+    private mutating func dropReplies(overtakenBy arrival: Arrival, at place: Int64) {
+        guard nodes[Int(arrival.node)].replies > 0 else { return }
+        let last = byPath.find(ByteHash.within(arrival.node, arrival.pathHash)) { other in
+            entries[Int(other)].node == arrival.node && entries[Int(other)].text.hasSamePath(as: arrival.text)
+        }
+        var slot = last ?? -1
+        while slot >= 0, entries[Int(slot)].id > place {
+            let at = Int(slot)
+            let before = entries[at].previousOnPath
+            let isCurrent =
+                !arrival.isDelete && entries[at].text.hasSameKey(as: arrival.text)
+                && !arrival.text.isNewer(than: entries[at].text.version)
+            if entries[at].isReply, !isCurrent {
+                counters.repliesOvertaken += 1
+                actions.append(.drop(slot: slot))
+                unlink(slot)
+            }
+            slot = before
         }
     }
 

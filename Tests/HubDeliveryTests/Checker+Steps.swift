@@ -216,6 +216,7 @@ extension Checker {
             ("replies unanswered", real.repliesDroppedUnanswered, model.repliesUnanswered),
             ("replies without room", real.repliesDroppedFull, model.repliesFull),
             ("replies refused", real.repliesRefused, model.repliesRefused),
+            ("replies overtaken", real.repliesOvertaken, model.repliesOvertaken),
             ("connected", real.connected, model.connected), ("disconnected", real.disconnected, model.disconnected),
             ("resets", real.resets, model.resets), ("reconciled", real.reconciled, model.reconciled),
             ("forgotten nodes", real.forgottenNodes, model.forgotten),

@@ -304,7 +304,9 @@ final class Checker {
                 let line = try unsafe Line.scan(raw)
                 let node = line.string(line.index.hub.node)
                 let id = line.string(line.index.header.messageID)
-                if let other = pending.updateValue(id, forKey: "\(node)/\(line.string(line.index.hub.key))") {
+                let key = line.string(line.index.hub.key)
+                let isPathDeletion = line.equals(line.index.route.operation, "delete") && line.string(line.index.route.resource) == key
+                if let other = pending.updateValue(id, forKey: "\(node)/\(isPathDeletion ? "\(key) \(id)" : key)") {
                     throw Violation("the file has two rows of a key: \(other) and \(id)")
                 }
                 order[node, default: []].append(id)
@@ -339,7 +341,7 @@ final class Checker {
             let waiting = pending[key].flatMap { Int($0.dropFirst()) } ?? -1
             guard
                 waiting >= message.serial || edges.answered.contains(message.id)
-                    || model.durable[message.node]?.truth[message.key] != message.id
+                    || model.durable[message.node]?.truth[message.place] != message.id
             else { throw Violation("\(message.id) has a receipt, and is lost") }
         }
     }

@@ -24,7 +24,7 @@ struct Edges {
         unanswered.append(item)
         received.insert(item.id)
         guard !message.isReply else { return }
-        last["\(message.node)/\(message.key)"] = item.id
+        last["\(message.node)/\(message.place)"] = item.id
         last["\(message.node)@\(message.path)"] = item.id
     }
 
@@ -38,10 +38,10 @@ struct Edges {
     mutating func acknowledged(_ message: Message) {
         answered.insert(message.id)
         if !received.contains(message.id) {
-            doubtful.insert("\(message.node)/\(message.key)")
+            doubtful.insert("\(message.node)/\(message.place)")
             doubtful.insert("\(message.node)@\(message.path)")
         }
         guard !message.isReply else { return }
-        lastAnswered["\(message.node)/\(message.key)"] = message.id
+        lastAnswered["\(message.node)/\(message.place)"] = message.id
     }
 }

@@ -14,6 +14,8 @@ struct Message: Equatable, Sendable {
     var padding = 0
 
     var id: String { "m\(serial)" }
+    /// What is pending under one of these is replaced by the next; a deletion by path stands for itself.
+    var place: String { isDelete && key == path ? "\(key) \(id)" : key }
     var isDelete: Bool { operation == "delete" }
 
     /// Digits without leading zeros.

@@ -56,7 +56,7 @@ struct Producer {
         }
         open.removeFirst()
         given -= 1
-        if receipt.fate == "accepted", !first.isReply { accepted["\(first.node)/\(first.key)"] = first }
+        if receipt.fate == "accepted", !first.isReply { accepted["\(first.node)/\(first.place)"] = first }
     }
 
     /// The queue has started anew: what has no receipt is offered again.

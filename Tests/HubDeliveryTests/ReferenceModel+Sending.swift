@@ -27,7 +27,7 @@ extension ReferenceModel {
     private func gate(_ name: String, _ item: Pending) -> String? {
         guard !item.message.isReply, let file = durable[name] else { return nil }
         if nodes[name] == nil { return nil }
-        let onDisk = file.pending[item.message.key]
+        let onDisk = file.pending[item.message.place]
         if onDisk?.message == item.message { return nil }
         if let onDisk { return "\(onDisk.message.id) of its key is pending on disk" }
         for old in file.pending.values where old.message.path == item.message.path && old.place < item.place {
@@ -37,7 +37,7 @@ extension ReferenceModel {
     }
 
     private func isTouched(_ name: String, _ item: Pending) -> Bool {
-        touched.contains(name) || touched.contains("\(name)/\(item.message.key)") || touched.contains("\(name)/\(item.message.path)")
+        touched.contains(name) || touched.contains("\(name)/\(item.message.place)") || touched.contains("\(name)/\(item.message.path)")
     }
 
     /// The real queue has written a message for a node.
@@ -81,7 +81,7 @@ extension ReferenceModel {
             if let position = nodes[name]?.replies.firstIndex(where: { $0.place == item.place }) { nodes[name]?.replies[position] = item }
         } else {
             let highest = nodes[name]?.highestSent ?? -1
-            nodes[name]?.pending[item.message.key] = item
+            nodes[name]?.pending[item.message.place] = item
             nodes[name]?.highestSent = max(highest, item.place)
         }
     }

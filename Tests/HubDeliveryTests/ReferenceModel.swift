@@ -43,7 +43,7 @@ struct ReferenceModel {
         var pending: [String: Pending] = [:]
         var replies: [Pending] = []
         var acknowledged: [String: String] = [:]
-        /// Of each key the message that was taken last.
+        /// Of each key the message that was taken last (see `Message.place`).
         var truth: [String: String] = [:]
         /// Of each path the message that was acknowledged last.
         var lastOnPath: [String: String] = [:]
@@ -95,7 +95,8 @@ struct ReferenceModel {
     struct Counts: Equatable {
         var accepted = 0, superseded = 0, stale = 0, behindDelete = 0, sent = 0, retries = 0, acknowledged = 0, unknown = 0, expired = 0
         var backoffs = 0, refused = 0, unknownRefusals = 0, forwarded = 0, onceDropped = 0, repliesOffline = 0, repliesUnanswered = 0
-        var repliesFull = 0, repliesRefused = 0, connected = 0, disconnected = 0, resets = 0, reconciled = 0, forgotten = 0
+        var repliesFull = 0, repliesRefused = 0, repliesOvertaken = 0, connected = 0, disconnected = 0, resets = 0, reconciled = 0,
+            forgotten = 0
     }
 
     init(rules: Rules) { self.rules = rules }
@@ -125,7 +126,7 @@ struct ReferenceModel {
         if message.isReply { return takeReply(message, isFull: isFull) }
         var node = nodes[message.node] ?? Node()
         defer { nodes[message.node] = node }
-        if var old = node.pending[message.key] {
+        if var old = node.pending[message.place] {
             if old.message.isDelete {
                 counts.behindDelete += 1
                 return ("stale", "the deletion of its key is pending")
@@ -135,7 +136,7 @@ struct ReferenceModel {
                 return ("stale", "not newer than the pending version")
             }
             counts.superseded += 1
-            change(message.node, message.key, message.path, old.message.path)
+            change(message.node, message.place, message.path, old.message.path)
             supersede(old.message)
             if old.message.path != message.path {
                 old.hasMoved = true
@@ -153,18 +154,24 @@ struct ReferenceModel {
             old.attempts = 0
             old.backoffs = 0
             old.backoffEnd = nil
-            node.pending[message.key] = old
+            node.pending[message.place] = old
+            let kept = node.replies.filter { reply in
+                reply.message.path != message.path || reply.place < old.place
+                    || !message.isDelete && reply.message.key == message.key && !Message.isHigher(message.number, reply.message.number)
+            }
+            counts.repliesOvertaken += node.replies.count - kept.count
+            node.replies = kept
         } else {
             if !message.isForced, let acknowledged = node.acknowledged[message.key], !Message.isHigher(message.number, acknowledged) {
                 counts.stale += 1
                 return ("stale", "not newer than the acknowledged version")
             }
-            change(message.node, message.key, message.path)
-            node.pending[message.key] = Pending(message: message, place: nextPlace, size: message.line.utf8.count)
+            change(message.node, message.place, message.path)
+            node.pending[message.place] = Pending(message: message, place: nextPlace, size: message.line.utf8.count)
             nextPlace += 1
         }
         counts.accepted += 1
-        node.truth[message.key] = message.id
+        node.truth[message.place] = message.id
         return ("accepted", "")
     }
 

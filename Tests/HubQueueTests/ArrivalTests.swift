@@ -61,6 +61,22 @@ import Testing
         #expect(queue.sentIDs == ["x", "gone", "anew"])
     }
 
+    @Test("two deletions of a path, and what was made between them, all reach the node in their order", arguments: [true, false])
+    func pathDeletions(isOnline: Bool) {
+        var queue = TestQueue()
+        if isOnline { queue.connect("n") }
+        queue.cloud(
+            Lines.delete("n", "d/cm/p", "first", path: "d/cm/p"), Lines.ack("n", "uid", "1", "anew", path: "d/cm/p"),
+            Lines.delete("n", "d/cm/p", "second", path: "d/cm/p"), Lines.delete("n", "d/cm/p", "second", path: "d/cm/p"))
+        #expect(queue.machine.counters.droppedBehindDelete == 1)
+        if !isOnline { queue.connect("n") }
+        queue.acknowledge("n", "first")
+        queue.acknowledge("n", "anew")
+        queue.acknowledge("n", "second")
+        #expect(queue.sentIDs == ["first", "anew", "second"])
+        #expect(queue.disk.rows.isEmpty)
+    }
+
     @Test("a forced message is taken whatever its version, and does not lower the acknowledged one")
     func forced() {
         var queue = TestQueue()
@@ -135,6 +151,31 @@ import Testing
         queue.wait(0.1)
         #expect(queue.sentIDs == ["r", "r", "r", "b1"])
         #expect(queue.machine.counters.repliesDroppedUnanswered == 1)
+    }
+
+    @Test("a reply does not follow a newer message that took an older one's place before it", arguments: [true, false])
+    func overtakenReply(isParked: Bool) {
+        var queue = TestQueue { $0.window = 1 }
+        if isParked { queue.cloud(Lines.ack("n", "x", "1", "x"), Lines.ack("n", "y", "1", "y")) }
+        if isParked { queue.cloud(Lines.ack("n", "a", "5", "a5")) }
+        queue.connect("n")
+        if !isParked { queue.cloud(Lines.ack("n", "x", "1", "x"), Lines.ack("n", "a", "5", "a5")) }
+        queue.cloud(
+            Lines.ack("n", "a", "5", "older", reply: true), Lines.ack("n", "a", "8", "newer", reply: true), Lines.ack("n", "a", "7", "a7"))
+        #expect(queue.machine.counters.repliesOvertaken == 1)
+        for id in ["x", "y", "a7", "newer"] { queue.acknowledge("n", id) }
+        #expect(queue.sentIDs == (isParked ? ["x", "y", "a7", "newer"] : ["x", "a7", "newer"]))
+    }
+
+    @Test("no reply follows the deletion of its object that came after it")
+    func overtakenByDelete() {
+        var queue = TestQueue { $0.window = 1 }
+        queue.connect("n")
+        queue.cloud(Lines.ack("n", "x", "1", "x"), Lines.ack("n", "a", "5", "a5"))
+        queue.cloud(Lines.ack("n", "a", "9", "reply", reply: true), Lines.delete("n", "a", "gone"))
+        queue.acknowledge("n", "x")
+        queue.acknowledge("n", "gone")
+        #expect(queue.sentIDs == ["x", "gone"])
     }
 
     @Test("a refused reply is dropped")

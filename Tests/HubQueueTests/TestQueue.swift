@@ -107,7 +107,7 @@ struct TestQueue {
             queue.perform(text)
             var stored = StoredKey()
             let node = queue.machine.storeID(of: arrival.node)
-            let key = line.string(line.index.hub.key)
+            let key = String(decoding: arrival.text.key, as: UTF8.self)
             if arrival.needsPending, let (id, row) = queue.disk.rows.first(where: { $0.value.node == node && $0.value.key == key }) {
                 stored.pending = StoredKey.Pending(id: id, isDelete: row.isDelete, version: Array(row.version.utf8))
             }
@@ -291,7 +291,7 @@ struct TestQueue {
         var queue = TestQueue()
         return queue.withLine(text) { _, line in
             Row(
-                node: node, key: line.string(line.index.hub.key), version: line.string(line.index.hub.version),
+                node: node, key: String(decoding: MessageText(line).key, as: UTF8.self), version: line.string(line.index.hub.version),
                 isDelete: line.equals(line.index.route.operation, "delete"), messageID: line.string(line.index.header.messageID),
                 path: line.string(line.index.route.resource), line: text)
         }
