@@ -67,3 +67,19 @@ build_missing() {
         }
     done
 }
+
+# python_environment: the path of a Python environment that has what the tests need; made anew when the requirements change.
+python_environment() {
+    venv=$root/.build-venv requirements=$root/Tests/blackbox/requirements.txt
+    if ! cmp -s "$requirements" "$venv/requirements.txt"; then
+        need_packages python3=python3
+        python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages no-such-command=python3-venv
+        rm -rf -- "$venv"
+        if ! python3 -m venv "$venv" >&2 || ! "$venv/bin/pip" install -q --disable-pip-version-check -r "$requirements" >&2; then
+            printf '%s: the Python packages of Tests/blackbox/requirements.txt cannot be installed\n' "${0##*/}" >&2
+            exit 69
+        fi
+        cp "$requirements" "$venv/requirements.txt"
+    fi
+    printf '%s\n' "$venv"
+}
