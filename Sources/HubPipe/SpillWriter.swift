@@ -44,7 +44,10 @@ package final class SpillWriter {
     deinit { if file >= 0 { _ = close(file) } }
 
     /// No more lines should come: memory and file are at their bounds.
-    package var isFull: Bool { writer.pending >= hold && (spilled >= limit || failure != 0) }
+    package var isFull: Bool {
+        // What made memory go past its bound has gone to the file, so memory alone does not tell.
+        !overflow.isEmpty || (limit > 0 && spilled >= limit) || (writer.pending >= hold && (limit == 0 || failure != 0))
+    }
 
     /// Bytes that the reader has not taken, wherever they are.
     package var pending: Int { writer.pending + spilled + overflow.count }

@@ -53,6 +53,25 @@ struct SpillWriterTests {
         #expect(result.order && result.wasFull)
     }
 
+    @Test("is full near its bounds, also when one line less than the memory's bound waits in memory")
+    func bound() throws {
+        var ends: [Int32] = [0, 0]
+        _ = unsafe pipe(&ends)
+        _ = CHub_set_nonblocking(ends[1])
+        let reader = Descriptor(adopting: ends[0])
+        let hold = 1 << 20
+        let spill = SpillWriter(LineWriter(Descriptor(adopting: ends[1]), name: "out"), hold: hold, limit: 100_000, directory: "/tmp")
+        while !spill.isFull, spill.pending < 3 * hold {
+            let start = spill.writer.buffer.count
+            spill.writer.buffer.append(contentsOf: Array("a line of some length\n".utf8))
+            spill.appended(from: start)
+            try spill.refill()
+            try spill.writer.flush()
+        }
+        #expect(spill.isFull && spill.pending < hold + 200_000)
+        withExtendedLifetime(reader) {}
+    }
+
     @Test("is full when the file cannot be made, and still loses nothing")
     func noFile() throws {
         let result = try run(hold: 1000, limit: 10 << 20, lines: 60_000, directory: "/nonexistent")
