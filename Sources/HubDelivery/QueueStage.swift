@@ -142,6 +142,7 @@ package final class QueueStage: Stage {
             if isIdle { try tidy(now) }
         }
         try send(now)
+        try refillReceipts(now)
         // New messages stay on disk before the bound is reached: then the cloud need not wait for a slow node.
         machine.mayHold = machine.memory + store.memory < machine.settings.maxMemory / 4 * 3
     }

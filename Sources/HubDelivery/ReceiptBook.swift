@@ -117,7 +117,7 @@ package struct ReceiptBook {
     func discard() -> Int { writer.discard() }
 
     /// The reader has taken what was in memory, and there is more in the file.
-    var wantsRefill: Bool { writer.spilled > 0 && writer.writer.pending == 0 }
+    var wantsRefill: Bool { writer.wantsRefill }
 
     /// Memory and file are at their bounds: no more messages should be taken.
     var isFull: Bool { writer.isFull }

@@ -52,6 +52,9 @@ package final class SpillWriter {
     /// Bytes that the reader has not taken, wherever they are.
     package var pending: Int { writer.pending + spilled + overflow.count }
 
+    /// The reader has taken what was in memory, and there is more: `refill` should be called though nothing else happens.
+    package var wantsRefill: Bool { writer.pending == 0 && (spilled > 0 || !overflow.isEmpty) }
+
     /// Call after lines were appended to `writer.buffer`, from byte `start` on: moves them to the file if memory is at its bound
     /// or older lines wait in the file.
     package func appended(from start: Int) {

@@ -69,6 +69,9 @@ final class UpStage: Stage {
 
     func wantsInput(_ input: Int) -> Bool { !all.contains { $0.isFull } }
 
+    /// A reader that takes all at once must not wait for the next line before it gets what lies in the file.
+    var deadline: Int64? { all.contains { $0.wantsRefill } ? 0 : nil }
+
     func tick(now: Int64) throws(PipeError) {
         for target in all { try target.refill() }
         let isFull = all.contains { $0.isFull }
