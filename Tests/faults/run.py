@@ -121,12 +121,12 @@ class Run:
         say(f"settings {' '.join(f'{name}={value}' for name, value in chosen.items())}")
         options = {
             "queue": ["--ack-timeout", "1", "--reconcile", "5", "--window", chosen["window"], "--max-memory", chosen["max_memory"],
-                      "--commit-delay", chosen["commit_delay"], "--receipts", self.hub.receipts],
+                      "--commit-delay", chosen["commit_delay"]],
             "wsserve": ["--ping", "4", "--stall", "5"],
             "keepalive": ["--timeout", "10"],
             "up": ["--hold", chosen["hold"], "--spill", chosen["spill"], "--spill-dir", self.directory],
         }
-        return [word for stage, words in options.items() for part in words for word in (f"--{stage}-opt", str(part))]
+        return ["--receipts", str(self.hub.receipts)] + [word for stage, words in options.items() for part in words for word in (f"--{stage}-opt", str(part))]
 
     async def begin(self):
         import edge as wire
