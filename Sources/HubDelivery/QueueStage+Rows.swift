@@ -8,6 +8,13 @@ internal import HubStore
 extension QueueStage {
     /// Takes over what the state file holds.
     func restore() throws(StoreError) {
+        if let aside = store.opening.setAside {
+            notify(
+                Notice(.error, "state_set_aside", ["state": store.path, "now": aside.path, "reason": aside.reason, "lost": "what it held"]))
+        }
+        if let version = store.opening.upgradedFrom {
+            notify(Notice(.info, "state_upgraded", ["state": store.path, "from": "\(version)", "to": "\(QueueStore.schemaVersion)"]))
+        }
         let known = try store.nodes()
         var ids: [[UInt8]: Int64] = [:]
         for node in known { ids[node.name] = node.storeID }

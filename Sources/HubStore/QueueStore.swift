@@ -7,6 +7,7 @@ package final class QueueStore {
     let connection: Connection
     let statements: Statements
     package let path: String
+    package let opening: Opening
     private let lock: FileLock
     let logSize = LogSize()
     let checkpointer: Checkpointer
@@ -45,30 +46,43 @@ package final class QueueStore {
     package private(set) var uncommittedBytes = 0
 
     private init(
-        _ connection: consuming Connection, _ statements: consuming Statements, _ lock: consuming FileLock, retained: Int, purges: [Int64],
-        sentThrough: [Int64: Int64]
+        _ connection: consuming Connection, _ statements: consuming Statements, _ lock: consuming FileLock, _ opening: Opening, retained: Int,
+        purges: [Int64], sentThrough: [Int64: Int64]
     ) {
         path = connection.path
         checkpointer = Checkpointer(path)
         self.connection = connection
         self.statements = statements
         self.lock = lock
+        self.opening = opening
         retainedMemory = retained
         self.purges = purges
         self.sentThrough = sentThrough
         logSize.watch(self.connection)
     }
 
-    /// Opens or makes the state file, and takes it for this process.
+    /// The version of the file's layout that this program writes.
+    package static var schemaVersion: Int64 { Schema.version }
+
+    /// What opening found that an operator should know.
+    package struct Opening: Sendable {
+        /// The schema version of the file before it was upgraded; nil when there was nothing to upgrade.
+        package var upgradedFrom: Int64?
+        /// Where a damaged file lies now, and what was wrong with it.
+        package var setAside: (path: String, reason: String)?
+    }
+
+    /// Opens or makes the state file, and takes it for this process. A file of an older version is upgraded, in one transaction.
     /// - Parameter retainedMemory: bytes of lines that may stay in memory unsent although they are on disk.
+    /// - Parameter setsDamagedAside: a damaged file gets another name, and an empty one takes its place. Then the whole file is looked at,
+    ///   which takes a second per gigabyte. Another program's database and a newer version's file are refused all the same.
     /// - Parameter extendsLog: the log is made long beforehand, which takes a moment and makes commits quicker.
     package static func open(
-        _ path: String, retainedMemory: Int = 64 << 20, extendsLog: Bool = true
+        _ path: String, retainedMemory: Int = 64 << 20, setsDamagedAside: Bool = false, extendsLog: Bool = true
     ) throws(StoreError) -> QueueStore {
         let lock = try FileLock.take(path)
-        try FileLock.create(path)
-        let connection = try Connection.open(path, isReadOnly: false)
-        try Schema.prepare(connection)
+        var opening = Opening()
+        let connection = try connect(path, setsDamagedAside: setsDamagedAside, &opening)
         if extendsLog { LogFile.extend(path) }
         let statements = try Statements(connection)
         var purges: [Int64] = []
@@ -80,7 +94,24 @@ package final class QueueStore {
         while try sent.step() { sentThrough[sent.integer(0)] = sent.integer(1) }
         sent.reset()
         try connection.run("UPDATE nodes SET session = NULL WHERE session IS NOT NULL")
-        return QueueStore(connection, statements, lock, retained: retainedMemory, purges: purges, sentThrough: sentThrough)
+        return QueueStore(connection, statements, lock, opening, retained: retainedMemory, purges: purges, sentThrough: sentThrough)
+    }
+
+    private static func connect(_ path: String, setsDamagedAside: Bool, _ opening: inout Opening) throws(StoreError) -> Connection {
+        do throws(StoreError) {
+            return try connect(path, looksAtAll: setsDamagedAside, &opening)
+        } catch {
+            guard setsDamagedAside, error.code == .damaged else { throw error }
+            opening.setAside = (try DamagedFile.setAside(path), error.detail)
+        }
+        return try connect(path, looksAtAll: false, &opening)
+    }
+
+    private static func connect(_ path: String, looksAtAll: Bool, _ opening: inout Opening) throws(StoreError) -> Connection {
+        try FileLock.create(path)
+        let connection = try Connection.open(path, isReadOnly: false)
+        opening.upgradedFrom = try Schema.prepare(connection, looksAtAll: looksAtAll)
+        return connection
     }
 
     // MARK: Lines of slots

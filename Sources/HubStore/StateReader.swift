@@ -114,6 +114,26 @@ package final class StateReader {
         return result
     }
 
+    /// What a look at the whole file found.
+    package struct Finding: Sendable {
+        package let schema: Int64
+        package let bytes: Int64
+        /// SQLite's words, at most a hundred; empty for a sound file.
+        package let problems: [String]
+    }
+
+    /// Looks at every page. A file whose pages cannot even be walked throws instead.
+    package func check() throws(StoreError) -> Finding {
+        let statement = try connection.prepare("PRAGMA integrity_check")
+        var problems: [String] = []
+        while try statement.step() { problems.append(unsafe String(decoding: statement.bytes(0), as: UTF8.self)) }
+        statement.reset()
+        return Finding(
+            schema: try connection.number("PRAGMA user_version"),
+            bytes: try connection.number("PRAGMA page_count") * connection.number("PRAGMA page_size"),
+            problems: problems == ["ok"] ? [] : problems)
+    }
+
     /// Rows of `table` by node.
     package enum Table: String {
         case pending

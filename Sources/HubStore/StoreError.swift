@@ -8,8 +8,10 @@ package struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case permission
         /// Another process serves from this file.
         case inUse
-        /// The file is no SQLite database, is damaged, or belongs to another program.
+        /// The file is no SQLite database, or is damaged.
         case damaged
+        /// The file is another program's database.
+        case foreign
         /// A newer version of this program wrote the file.
         case newerSchema
         /// Disk full, input/output error, locked by another program: may work later.

@@ -14,7 +14,7 @@ struct HubQueueCommand: ParsableCommand {
         commandName: "hub-queue",
         abstract: "Keeps what each edge node must still acknowledge; sends, repeats, coalesces; remembers what each node has.",
         version: hubVersion,
-        subcommands: [ServeCommand.self, ListCommand.self, SyncsCommand.self, NodesCommand.self],
+        subcommands: [ServeCommand.self, ListCommand.self, SyncsCommand.self, NodesCommand.self, CheckCommand.self],
         defaultSubcommand: ServeCommand.self)
 }
 
@@ -25,7 +25,7 @@ extension ExitStatus {
         case .open: self = .cannotCreate
         case .permission: self = .noPermission
         case .inUse, .temporary: self = .temporary
-        case .damaged, .newerSchema: self = .configuration
+        case .damaged, .foreign, .newerSchema: self = .configuration
         case .other: self = .internalFault
         }
     }

@@ -39,6 +39,11 @@ struct ServeCommand: ParsableCommand {
             A reply is accepted for the session of its node only, and never on disk. While
             nobody takes the receipts, they wait in memory, then in an unnamed file; past
             both bounds the input waits, and all else goes on.
+            A state file of an older hub-queue is upgraded when it is opened, and an older
+            hub-queue then refuses it; one of a newer hub-queue is refused. A damaged file
+            ends the program with 78 and stays as it is, unless --set-aside-damaged is
+            given. With the file goes what it held: what nodes had yet to get, which the
+            controllers must send again, and which versions they have.
 
             EXAMPLES
               hub-dispatch down | hub-queue --state queue.db --feedback feedback.fifo | hub-wsserve ...
@@ -57,6 +62,11 @@ struct ServeCommand: ParsableCommand {
 
     @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
     @OptionGroup var state: StateOption
+    @Flag(
+        help: """
+            If the state file is damaged, rename it to <file>.damaged-<seconds> and begin with an empty one. The whole file is looked at first, a \
+            second per gigabyte.
+            """) var setAsideDamaged = false
     @Option(help: ArgumentHelp("FIFO or file with what nodes answered and which are connected.", valueName: "path"))
     var feedback: String?
     @Option(help: ArgumentHelp("Most messages of one node that wait for its acknowledgement.", valueName: "messages"))
@@ -161,7 +171,7 @@ struct ServeCommand: ParsableCommand {
 
     private func openStore() throws -> QueueStore {
         do throws(StoreError) {
-            return try QueueStore.open(state.state, retainedMemory: maxMemory.bytes / 2)
+            return try QueueStore.open(state.state, retainedMemory: maxMemory.bytes / 2, setsDamagedAside: setAsideDamaged)
         } catch {
             throw Failure(ExitStatus(error), error.description)
         }

@@ -26,6 +26,16 @@ struct StateText {
         if flag { bytes.append("true") } else { bytes.append("false") }
     }
 
+    mutating func member(_ name: StaticString, texts: [some Sequence<UInt8>]) {
+        key(name)
+        bytes.append(0x5b)
+        for (position, text) in texts.enumerated() {
+            if position > 0 { bytes.append(0x2c) }
+            JSONText.appendString(text, to: &bytes)
+        }
+        bytes.append(0x5d)
+    }
+
     mutating func open(_ name: StaticString) {
         key(name)
         bytes.append(0x7b)

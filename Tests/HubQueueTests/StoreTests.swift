@@ -316,8 +316,8 @@ final class TemporaryDirectory {
                 return error.code
             }
         }
-        #expect(try code("PRAGMA user_version=2") == .newerSchema)
-        #expect(try code("PRAGMA application_id=7") == .damaged)
+        #expect(try code("PRAGMA user_version=\(Schema.version + 1)") == .newerSchema)
+        #expect(try code("PRAGMA application_id=7") == .foreign)
         let text = directory.file("text")
         try Data(String(repeating: "no database ", count: 1000).utf8).write(to: URL(fileURLWithPath: text))
         #expect(throws: StoreError.self) { try QueueStore.open(text) }
