@@ -46,8 +46,8 @@ package final class QueueStore {
     package private(set) var uncommittedBytes = 0
 
     private init(
-        _ connection: consuming Connection, _ statements: consuming Statements, _ lock: consuming FileLock, _ opening: Opening, retained: Int,
-        purges: [Int64], sentThrough: [Int64: Int64]
+        _ connection: consuming Connection, _ statements: consuming Statements, _ lock: consuming FileLock, _ opening: Opening,
+        retained: Int, purges: [Int64], sentThrough: [Int64: Int64]
     ) {
         path = connection.path
         checkpointer = Checkpointer(path)
