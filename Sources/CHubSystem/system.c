@@ -30,6 +30,8 @@ int CHub_read_signal(int descriptor) {
 
 void CHub_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
 
+void CHub_set_pipe_size(int descriptor, int size) { (void)fcntl(descriptor, F_SETPIPE_SZ, size); }
+
 int CHub_errno(void) { return errno; }
 
 int CHub_open(const char *path, int flags, unsigned int mode) { return open(path, flags | O_CLOEXEC, (mode_t)mode); }

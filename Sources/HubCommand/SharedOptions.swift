@@ -1,6 +1,7 @@
 // Options that every stage has, with one meaning and one default.
 
 package import ArgumentParser
+package import HubPipe
 package import Logging
 
 extension LogFormat: ExpressibleByArgument {}
@@ -30,6 +31,24 @@ package enum LogLevel: String, ExpressibleByArgument, Sendable, CaseIterable {
     case notice
     case warning
     case error
+}
+
+/// `--tap`: what every stage can do with its standard output.
+package struct OutputOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "While something reads the FIFO at this path, copy each output line there; drop lines that it does not take.", valueName: "path"
+        ))
+    package var tap: String?
+
+    package init() {}
+
+    /// Standard output, with the tap.
+    package func open() throws(PipeError) -> LineWriter {
+        let output = try LineWriter.standardOutput()
+        if let tap { output.tap = try Tap(tap) }
+        return output
+    }
 }
 
 /// `--rejects`, `--strict` and `--max-line`: what becomes of input that is no message.

@@ -14,6 +14,8 @@ package final class LineWriter {
     package let name: String
     /// Lines are added here; each with its newline.
     package var buffer: [UInt8] = []
+    /// Gets a copy of what leaves.
+    package var tap: Tap?
 
     let descriptor: Descriptor
     private var written = 0
@@ -51,6 +53,9 @@ package final class LineWriter {
                 unsafe write(descriptor.raw, bytes.baseAddress?.advanced(by: written), min(bytes.count - written, 1 << 20))
             }
             if count >= 0 {
+                if let tap {
+                    unsafe buffer.withUnsafeBytes { unsafe tap.take(UnsafeRawBufferPointer(rebasing: $0[written..<written + count])) }
+                }
                 written += count
                 continue
             }

@@ -37,7 +37,10 @@ package final class StageLoop {
     package func run(_ stage: some Stage) throws(PipeError) {
         try stage.tick(now: monotonicNanoseconds())
         while true {
-            for output in outputs where output.pending > 0 { try output.flush() }
+            for output in outputs {
+                if output.pending > 0 { try output.flush() }
+                output.tap?.flush()
+            }
             let isDone = stage.isDone
             if isDone, outputs.allSatisfy({ $0.pending == 0 }) {
                 if let malformed { throw malformed }
@@ -87,6 +90,11 @@ package final class StageLoop {
         }
         for output in outputs where output.pending > 0 {
             polls.append(pollfd(fd: output.descriptor.raw, events: Int16(POLLOUT), revents: 0))
+            polledInputs.append(nil)
+        }
+        for output in outputs {
+            guard let tap = output.tap, tap.wantsWrite, let raw = tap.raw else { continue }
+            polls.append(pollfd(fd: raw, events: Int16(POLLOUT), revents: 0))
             polledInputs.append(nil)
         }
         var timeout: Int32 = -1

@@ -53,6 +53,7 @@ struct Serve: ParsableCommand {
     var edgeDays: Int64 = Environment.option("edge-days", 365)
     @OptionGroup var token: TokenOption
     @OptionGroup(title: "Bounds") var bounds: CertsBounds
+    @OptionGroup(title: "Output") var outputs: OutputOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func validate() throws {
@@ -73,7 +74,7 @@ struct Serve: ParsableCommand {
         try orFail("") { () throws(CertsError) in try IssuedLog(store).forEachNode { known.restore($0) } }
 
         let wakePipe = try WakePipe()
-        let output = try LineWriter.standardOutput()
+        let output = try outputs.open()
         // Signals are blocked here, before the event loop's thread starts and inherits that.
         let loop = try StageLoop(
             inputs: [wakePipe.reader()], outputs: [output], rejects: try Rejects(path: nil, isStrict: false) { _ in })

@@ -33,12 +33,13 @@ struct Down: ParsableCommand {
 
     @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
     @OptionGroup(title: "Input lines") var lines: LineOptions
+    @OptionGroup(title: "Output") var outputs: OutputOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func run() throws {
         let logger = log.logger("hub-dispatch")
         let inputs = try lines.openInputs(input)
-        let output = try LineWriter.standardOutput()
+        let output = try outputs.open()
         let rejects = try lines.makeRejects(logger)
         let stage = DownStage(inputCount: inputs.count, output: output, rejects: rejects, logger: logger)
         try StageLoop(inputs: inputs, outputs: [output], rejects: rejects).run(stage)

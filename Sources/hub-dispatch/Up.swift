@@ -49,6 +49,7 @@ struct Up: ParsableCommand {
     var spillDir: String = Environment.option("spill-dir", "/var/tmp")
     @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
     @OptionGroup(title: "Input lines") var lines: LineOptions
+    @OptionGroup(title: "Output") var outputs: OutputOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func run() throws {
@@ -60,7 +61,7 @@ struct Up: ParsableCommand {
         func spilling(_ writer: LineWriter) -> SpillWriter {
             SpillWriter(writer, hold: hold.bytes, limit: spill.bytes, directory: spillDir)
         }
-        let output = spilling(try LineWriter.standardOutput())
+        let output = spilling(try outputs.open())
         let feedback = spilling(try logger.openOutput(feedback))
         var destinations: [UpstreamDispatcher.Module: SpillWriter] = [:]
         for route in routes {

@@ -45,6 +45,7 @@ struct HubKeepaliveCommand: ParsableCommand {
     var status: String?
     @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
     @OptionGroup(title: "Input lines") var lines: LineOptions
+    @OptionGroup(title: "Output") var outputs: OutputOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func validate() throws {
@@ -55,7 +56,7 @@ struct HubKeepaliveCommand: ParsableCommand {
         let logger = log.logger("hub-keepalive")
         let inputs = try lines.openInputs(input)
         let rejects = try lines.makeRejects(logger)
-        let live = try LineWriter.standardOutput()
+        let live = try outputs.open()
         let control = try logger.openOutput(control)
         let stage = KeepaliveStage(
             timeout: timeout.nanoseconds, inputCount: inputs.count, live: live, control: control, statusFile: status, rejects: rejects,

@@ -94,6 +94,7 @@ struct ServeCommand: ParsableCommand {
     @Flag(help: "End when the input has ended, some node has been online, and nothing is pending for any node that is.")
     var exitWhenDrained = false
     @OptionGroup(title: "Input lines") var lines: LineOptions
+    @OptionGroup(title: "Output") var outputs: OutputOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func validate() throws {
@@ -113,7 +114,7 @@ struct ServeCommand: ParsableCommand {
         let logger = log.logger("hub-queue")
         var inputs = try lines.openInputs(input)
         let rejects = try lines.makeRejects(logger)
-        let output = try LineWriter.standardOutput()
+        let output = try outputs.open()
         var feedbackHolder: LineWriter?
         if let feedback {
             inputs.insert(try LineReader.open(feedback, maxLine: lines.maxLine.bytes), at: 0)

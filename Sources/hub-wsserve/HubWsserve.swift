@@ -45,6 +45,7 @@ struct HubWsserve: ParsableCommand {
     @OptionGroup(title: "Address and certificates") var place: PlaceOptions
     @OptionGroup(title: "Bounds") var bounds: BoundOptions
     @OptionGroup(title: "Input lines") var lines: LineOptions
+    @OptionGroup(title: "Output") var outputs: OutputOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func run() throws {
@@ -53,7 +54,7 @@ struct HubWsserve: ParsableCommand {
         OpenFiles.raiseLimit()
         let wakePipe = try WakePipe()
         let inputs = try [wakePipe.reader()] + lines.openInputs(input)
-        let output = try LineWriter.standardOutput()
+        let output = try outputs.open()
         let rejects = try lines.makeRejects(logger)
         var frameLines = lines
         frameLines.strict = false

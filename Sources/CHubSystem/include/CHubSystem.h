@@ -26,6 +26,9 @@ int CHub_file_type(int descriptor);
 /// Adds O_NONBLOCK to the open file description; 0, or -1 and errno.
 int CHub_set_nonblocking(int descriptor);
 
+/// Asks for a pipe that holds `size` bytes; where that is not allowed, it stays as long as it is.
+void CHub_set_pipe_size(int descriptor, int size);
+
 /// Nanoseconds of CLOCK_MONOTONIC.
 int64_t CHub_monotonic_ns(void);
 
