@@ -49,6 +49,7 @@ let package = Package(
         library("HubDispatch", ["HubMessage"]),
         library("HubQueue", ["HubMessage"]),
         library("HubKeepalive", ["HubMessage"]),
+        library("HubReplay", ["HubMessage"]),
         library("HubStore", ["HubMessage", "CSQLite"]),
         library("HubDelivery", ["HubMessage", "HubPipe", "HubQueue", "HubStore"]),
         library("HubTLS", ["COpenSSL", nioCore]),
@@ -61,6 +62,7 @@ let package = Package(
         program("hub-keepalive", ["HubKeepalive"]),
         program("hub-wsserve", ["HubServe", "HubTLS"]),
         program("hub-certs", ["HubCerts", "HubTLS"]),
+        program("hub-replay", ["HubReplay"]),
         program("hub-swarm", ["HubSwarm", nioCore, nioPosix]),
 
         tests("HubMessageTests", ["HubMessage"]),
@@ -70,6 +72,7 @@ let package = Package(
         tests("HubQueueTests", ["HubQueue", "HubStore", "HubMessage"]),
         tests("HubDeliveryTests", ["HubDelivery", "HubMessage", "HubPipe", "HubQueue", "HubStore", "CSQLite"]),
         tests("HubKeepaliveTests", ["HubKeepalive", "HubMessage"]),
+        tests("HubReplayTests", ["HubReplay", "HubMessage"]),
         tests("HubTLSTests", ["HubTLS", "HubCerts", "HubPipe", nioCore]),
         tests("HubServeTests", ["HubServe", "HubMessage", "HubTLS", nioCore]),
         tests("HubSwarmTests", ["HubSwarm", "HubMessage", "HubTLS", nioCore]),

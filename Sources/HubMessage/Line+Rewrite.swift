@@ -1,6 +1,27 @@
 // From one form of the line to another by cutting and inserting bytes. What is not changed is copied as it came.
 // Every function appends one whole line with its newline.
 
+/// Bytes of a line that are to be others.
+package struct LineEdit: Sendable, Equatable {
+    let start: Int
+    let end: Int
+    let text: [UInt8]
+
+    /// `text` takes the place of `field`; inside a string it must need no escape.
+    package init(_ field: Field, _ text: [UInt8]) {
+        start = field.start
+        end = field.end
+        self.text = text
+    }
+
+    /// `text` comes in at `position`.
+    package init(inserting text: [UInt8], at position: Int) {
+        start = position
+        end = position
+        self.text = text
+    }
+}
+
 extension Line {
     /// The inner form: `{` + `envelope` + `,` and the message, with the first `cut` bytes of the resource's value removed.
     ///
@@ -54,23 +75,23 @@ extension Line {
     /// - Parameter prefix: bytes that need no escape in JSON.
     package func appendPlain(destination: StaticString, resourcePrefix prefix: [UInt8], to output: inout [UInt8]) {
         let route = index.route
-        var edits: [(start: Int, end: Int, text: [UInt8])] = []
+        var edits: [LineEdit] = []
         var inserted: [UInt8] = []
         var quoted: [UInt8] = []
         quoted.append(0x22)
         quoted.append(destination)
         quoted.append(0x22)
         if route.destinationValue.isPresent {
-            edits.append((route.destinationValue.start, route.destinationValue.end, quoted))
+            edits.append(LineEdit(route.destinationValue, quoted))
         } else {
             inserted.append("\"destination\":")
             inserted.append(contentsOf: quoted)
         }
         if !prefix.isEmpty {
             if route.resource.isPresent {
-                edits.append((route.resource.start, route.resource.start, prefix))
+                edits.append(LineEdit(inserting: prefix, at: route.resource.start))
             } else if route.resourceValue.isPresent {
-                edits.append((route.resourceValue.start, route.resourceValue.end, [0x22] + prefix + [0x22]))
+                edits.append(LineEdit(route.resourceValue, [0x22] + prefix + [0x22]))
             } else {
                 if !inserted.isEmpty { inserted.append(0x2c) }
                 inserted.append("\"resource\":\"")
@@ -80,12 +101,20 @@ extension Line {
         }
         if !inserted.isEmpty {
             if !route.isEmpty { inserted.append(0x2c) }
-            edits.append((route.inside, route.inside, inserted))
+            edits.append(LineEdit(inserting: inserted, at: route.inside))
         }
-        edits.sort { $0.start < $1.start }
         output.append(0x7b)
-        var at = isInner ? index.hub.end : index.inside
-        for edit in edits {
+        append(edits, from: isInner ? index.hub.end : index.inside, to: &output)
+    }
+
+    /// The line with some of its bytes replaced; the edits do not overlap.
+    package func append(_ edits: [LineEdit], to output: inout [UInt8]) {
+        append(edits, from: 0, to: &output)
+    }
+
+    private func append(_ edits: [LineEdit], from start: Int, to output: inout [UInt8]) {
+        var at = start
+        for edit in edits.sorted(by: { $0.start < $1.start }) {
             append(at, edit.start, to: &output)
             output.append(contentsOf: edit.text)
             at = edit.end

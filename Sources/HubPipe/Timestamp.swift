@@ -1,4 +1,4 @@
-// Times of day in the two forms that this library writes.
+// Times of day in the two forms that the programs write.
 
 #if canImport(Glibc)
     internal import Glibc
@@ -12,7 +12,7 @@ package enum Timestamp {
     package static func rfc3339(_ seconds: Int64) -> String { format(seconds, "%Y-%m-%dT%H:%M:%SZ") }
 
     /// The `Date` of HTTP (RFC 9110, 5.6.7): `Tue, 24 Nov 2026 20:31:00 GMT`. The programs set no locale, so the names are English.
-    static func http(_ seconds: Int64) -> String { format(seconds, "%a, %d %b %Y %H:%M:%S GMT") }
+    package static func http(_ seconds: Int64) -> String { format(seconds, "%a, %d %b %Y %H:%M:%S GMT") }
 
     private static func format(_ seconds: Int64, _ pattern: String) -> String {
         var time = time_t(seconds)
