@@ -62,6 +62,7 @@ let package = Package(
         program("hub-keepalive", ["HubKeepalive"]),
         program("hub-wsserve", ["HubServe", "HubTLS"]),
         program("hub-certs", ["HubCerts", "HubTLS"]),
+        program("hub-record", []),
         program("hub-replay", ["HubReplay"]),
         program("hub-swarm", ["HubSwarm", nioCore, nioPosix]),
 

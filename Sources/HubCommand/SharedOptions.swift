@@ -33,20 +33,24 @@ package enum LogLevel: String, ExpressibleByArgument, Sendable, CaseIterable {
     case error
 }
 
-/// `--tap`: what every stage can do with its standard output.
+/// `--tap` and `--mirror`: what every stage can do with its standard output.
 package struct OutputOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "While something reads the FIFO at this path, copy each output line there; drop lines that it does not take.", valueName: "path"
-        ))
+            "While something reads the FIFO at this path, made if missing, copy each output line there; drop lines that it does not take.",
+            valueName: "path"))
     package var tap: String?
+
+    @Option(help: ArgumentHelp("As --tap, but drop nothing: the output waits for this FIFO's reader.", valueName: "path"))
+    package var mirror: String?
 
     package init() {}
 
-    /// Standard output, with the tap.
+    /// Standard output, with its taps.
     package func open() throws(PipeError) -> LineWriter {
         let output = try LineWriter.standardOutput()
-        if let tap { output.tap = try Tap(tap) }
+        if let tap { output.taps.append(try Tap(tap)) }
+        if let mirror { output.taps.append(try Tap(mirror, isMirror: true)) }
         return output
     }
 }
@@ -61,6 +65,11 @@ package struct LineOptions: ParsableArguments {
 
     @Option(help: ArgumentHelp("Longest accepted line; longer ones are skipped to their end and refused.", valueName: "bytes"))
     package var maxLine: ByteCount = Environment.option("max-line", .mebi(32))
+
+    @Option(
+        help: ArgumentHelp(
+            "Read this FIFO as well, made if missing; its writers may come and go, and its end is no end of input.", valueName: "path"))
+    package var also: String?
 
     package init() {}
 

@@ -13,14 +13,20 @@ extension LineOptions {
         }
     }
 
-    /// Opens the inputs; none means standard input.
+    /// Opens the inputs; none means standard input. The one of `--also` comes last.
     package func openInputs(_ paths: [String]) throws(PipeError) -> [LineReader] {
         var readers: [LineReader] = []
         for path in paths.isEmpty ? ["-"] : paths {
             readers.append(try LineReader.open(path, maxLine: maxLine.bytes))
         }
+        if let also { readers.append(try LineReader.openEndless(also, maxLine: maxLine.bytes)) }
         return readers
     }
+}
+
+extension [LineReader] {
+    /// How many can end: a stage ends with the last of them.
+    package var endingCount: Int { count { !$0.isEndless } }
 }
 
 extension Logger {

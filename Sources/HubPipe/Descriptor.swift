@@ -29,6 +29,26 @@ package struct Descriptor: ~Copyable {
         return Descriptor(adopting: raw)
     }
 
+    /// Makes the FIFO at `path` if nothing is there, readable and writable for its owner only.
+    /// - Throws: when it cannot be made, or something else is there.
+    package static func makeFIFO(_ path: String) throws(PipeError) {
+        if unsafe mkfifo(path, 0o600) != 0, CHub_errno() != EEXIST {
+            throw PipeError(.create, "cannot create the FIFO \(path)", errno: CHub_errno())
+        }
+        var status = stat()
+        guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFIFO else {
+            throw PipeError(.create, "\(path) is no FIFO")
+        }
+    }
+
+    /// Opens the FIFO at `path` so that it never ends: this process itself holds its other end.
+    package static func endlessInput(_ path: String) throws(PipeError) -> Descriptor {
+        try makeFIFO(path)
+        let raw = unsafe CHub_open(path, O_RDWR | O_NONBLOCK, 0)
+        guard raw >= 0 else { throw PipeError(.openForReading, "cannot open \(path)", errno: CHub_errno()) }
+        return Descriptor(adopting: raw)
+    }
+
     /// Opens an output: a FIFO, or a regular file to append to, which is created with mode 0600.
     ///
     /// A FIFO without reader is tried again for `patience` nanoseconds.

@@ -31,6 +31,8 @@ internal import CHubSystem
     /// `-` for standard input, else the path.
     package let name: String
     package private(set) var hasEnded = false
+    /// Its writers may come and go; a stage ends without it.
+    package let isEndless: Bool
 
     let descriptor: Descriptor
     private let maxLine: Int
@@ -43,7 +45,8 @@ internal import CHubSystem
     private var isSkipping = false
 
     /// - Parameter maxLine: longest line, in bytes without its newline.
-    package init(_ descriptor: consuming Descriptor, name: String, maxLine: Int) {
+    package init(_ descriptor: consuming Descriptor, name: String, maxLine: Int, isEndless: Bool = false) {
+        self.isEndless = isEndless
         self.descriptor = descriptor
         self.name = name
         self.maxLine = maxLine
@@ -56,6 +59,11 @@ internal import CHubSystem
     package static func open(_ path: String, maxLine: Int) throws(PipeError) -> LineReader {
         let descriptor = path == "-" ? try Descriptor.standardInput() : try Descriptor.input(path)
         return LineReader(descriptor, name: path, maxLine: maxLine)
+    }
+
+    /// Opens a FIFO, made if it is not there, that others write to now and then.
+    package static func openEndless(_ path: String, maxLine: Int) throws(PipeError) -> LineReader {
+        LineReader(try Descriptor.endlessInput(path), name: path, maxLine: maxLine, isEndless: true)
     }
 
     /// Reads once.

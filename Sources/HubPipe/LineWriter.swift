@@ -14,8 +14,8 @@ package final class LineWriter {
     package let name: String
     /// Lines are added here; each with its newline.
     package var buffer: [UInt8] = []
-    /// Gets a copy of what leaves.
-    package var tap: Tap?
+    /// Get a copy of what leaves.
+    package var taps: [Tap] = []
 
     let descriptor: Descriptor
     private var written = 0
@@ -46,14 +46,21 @@ package final class LineWriter {
         written = 0
     }
 
-    /// Writes until everything is written or the reader is full.
+    /// Waits until what was written to a regular file is on the disk.
+    package func sync() throws(PipeError) {
+        guard fsync(descriptor.raw) != 0 else { return }
+        throw PipeError(.write, "cannot write \(name)", errno: CHub_errno())
+    }
+
+    /// Writes until everything is written, or the reader or a mirror's reader is full.
     package func flush() throws(PipeError) {
         while written < buffer.count {
+            if taps.contains(where: \.isBehind) { return }
             let count = unsafe buffer.withUnsafeBytes { bytes in
                 unsafe write(descriptor.raw, bytes.baseAddress?.advanced(by: written), min(bytes.count - written, 1 << 20))
             }
             if count >= 0 {
-                if let tap {
+                for tap in taps {
                     unsafe buffer.withUnsafeBytes { unsafe tap.take(UnsafeRawBufferPointer(rebasing: $0[written..<written + count])) }
                 }
                 written += count

@@ -38,8 +38,8 @@ package final class StageLoop {
         try stage.tick(now: monotonicNanoseconds())
         while true {
             for output in outputs {
+                for tap in output.taps { tap.flush() }
                 if output.pending > 0 { try output.flush() }
-                output.tap?.flush()
             }
             let isDone = stage.isDone
             if isDone, outputs.allSatisfy({ $0.pending == 0 }) {
@@ -88,12 +88,12 @@ package final class StageLoop {
                 polledInputs.append(number)
             }
         }
-        for output in outputs where output.pending > 0 {
+        for output in outputs where output.pending > 0 && !output.taps.contains(where: \.isBehind) {
             polls.append(pollfd(fd: output.descriptor.raw, events: Int16(POLLOUT), revents: 0))
             polledInputs.append(nil)
         }
-        for output in outputs {
-            guard let tap = output.tap, tap.wantsWrite, let raw = tap.raw else { continue }
+        for tap in outputs.lazy.flatMap(\.taps) {
+            guard tap.wantsWrite, let raw = tap.raw else { continue }
             polls.append(pollfd(fd: raw, events: Int16(POLLOUT), revents: 0))
             polledInputs.append(nil)
         }

@@ -2,6 +2,7 @@
 //
 // While something reads the FIFO, it gets each line that leaves, whole. It is never waited for: what it does not take is dropped and
 // counted, again as whole lines. Without a reader the FIFO is tried ten times a second, and nothing is copied.
+// A mirror (`--mirror`) differs in one thing: it is waited for, and drops nothing while its reader lives.
 
 internal import CHubSystem
 
@@ -14,6 +15,8 @@ internal import CHubSystem
 /// The FIFO at one path. Used by one thread.
 package final class Tap {
     package let path: String
+    /// The reader is waited for.
+    private let isMirror: Bool
     /// Lines that a reader got, and lines that one missed.
     package private(set) var copied = 0
     package private(set) var dropped = 0
@@ -26,28 +29,29 @@ package final class Tap {
     private var isSkipping = false
     /// The reader has a part of the current line, and must get the rest of it.
     private var isWithinLine = false
-    /// The rest of a line that the reader has not taken yet: at most one line.
+    /// What the reader has not taken yet: at most the rest of one line, or what a mirror waits for.
     private var rest: [UInt8] = []
 
     private static let retryInterval: Int64 = 100_000_000
     /// Linux lets anybody make a pipe this long; more of a burst fits in it.
     private static let pipeSize: Int32 = 1 << 20
 
+    /// What may wait for the reader of a mirror before the output waits.
+    private static let mostBehind = 1 << 20
+
     /// Makes the FIFO at `path` if nothing is there.
     /// - Throws: when it cannot be made, or something else is there.
-    package init(_ path: String) throws(PipeError) {
+    package init(_ path: String, isMirror: Bool = false) throws(PipeError) {
         self.path = path
-        if unsafe mkfifo(path, 0o600) != 0, CHub_errno() != EEXIST {
-            throw PipeError(.create, "cannot create the FIFO \(path)", errno: CHub_errno())
-        }
-        var status = stat()
-        guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFIFO else {
-            throw PipeError(.create, "\(path) is no FIFO")
-        }
+        self.isMirror = isMirror
+        try Descriptor.makeFIFO(path)
     }
 
-    /// The rest of a line waits for the reader.
+    /// Something waits for the reader.
     var wantsWrite: Bool { !rest.isEmpty }
+
+    /// The output must wait for the reader.
+    var isBehind: Bool { isMirror && rest.count >= Self.mostBehind }
     var raw: Int32? { descriptor?.raw }
 
     /// Copies what has just left the output.
@@ -56,7 +60,7 @@ package final class Tap {
         defer { isAtLineStart = last == 0x0a }
         guard isOpen() else { return }
         var left = unsafe bytes
-        if isWithinLine, !rest.isEmpty {
+        if isWithinLine, !isMirror, !rest.isEmpty {
             // Behind what already waits.
             let count = unsafe Self.lineEnd(left) ?? left.count
             unsafe keep(UnsafeRawBufferPointer(rebasing: left[..<count]))
@@ -71,16 +75,22 @@ package final class Tap {
         if unsafe !left.isEmpty, descriptor != nil { unsafe offer(left) }
     }
 
-    /// Writes the rest of a line.
+    /// Writes what waits.
     func flush() {
         guard !rest.isEmpty, descriptor != nil else { return }
         let count = unsafe rest.withUnsafeBytes { unsafe write($0) }
-        rest.removeFirst(count)
+        // The reader may have gone, and what waited with it.
+        rest.removeFirst(min(count, rest.count))
     }
 
     private func offer(_ bytes: UnsafeRawBufferPointer) {
         let count = unsafe rest.isEmpty ? write(bytes) : 0
         guard descriptor != nil else { return }
+        if isMirror {
+            unsafe rest.append(contentsOf: bytes[count...])
+            unsafe copied += Self.newlines(bytes)
+            return
+        }
         unsafe copied += Self.newlines(UnsafeRawBufferPointer(rebasing: bytes[..<count]))
         if count > 0 { isWithinLine = unsafe bytes[count - 1] != 0x0a }
         guard count < bytes.count else { return }

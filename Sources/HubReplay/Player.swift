@@ -7,6 +7,8 @@ package struct Player: Sendable {
     package struct Settings: Sendable {
         /// Only lines of this node; nil for all.
         package var node: [UInt8]?
+        /// Only lines with this operation; nil for all.
+        package var operation: [UInt8]?
         package var renames: [Rename] = []
         /// How often a renamed line is played.
         package var copies = 1
@@ -49,7 +51,7 @@ package struct Player: Sendable {
     /// - Parameter now: monotonic nanoseconds.
     package mutating func take(_ line: Line, now: Int64) {
         counters.read += 1
-        if let node = settings.node, LineChange.node(of: line) != node {
+        guard isWanted(line) else {
             counters.skipped += 1
             return
         }
@@ -57,6 +59,12 @@ package struct Player: Sendable {
         let bytes = unsafe [UInt8](line.bytes)
         held += bytes.count
         waiting.append((due, bytes))
+    }
+
+    private func isWanted(_ line: Line) -> Bool {
+        if let operation = settings.operation, line.value(line.index.route.operation) != operation { return false }
+        if let node = settings.node, LineChange.node(of: line) != node { return false }
+        return true
     }
 
     /// Appends what is due, until the output holds `room` bytes.

@@ -41,7 +41,7 @@ struct Down: ParsableCommand {
         let inputs = try lines.openInputs(input)
         let output = try outputs.open()
         let rejects = try lines.makeRejects(logger)
-        let stage = DownStage(inputCount: inputs.count, output: output, rejects: rejects, logger: logger)
+        let stage = DownStage(inputCount: inputs.endingCount, output: output, rejects: rejects, logger: logger)
         try StageLoop(inputs: inputs, outputs: [output], rejects: rejects).run(stage)
     }
 }

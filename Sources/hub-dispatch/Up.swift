@@ -69,7 +69,7 @@ struct Up: ParsableCommand {
             destinations[route.module] = spilling(try logger.openOutput(route.path))
         }
         let stage = UpStage(
-            UpstreamDispatcher(certificate: certificate), inputCount: inputs.count, output: output, feedback: feedback,
+            UpstreamDispatcher(certificate: certificate), inputCount: inputs.endingCount, output: output, feedback: feedback,
             destinations: destinations, rejects: rejects, logger: logger)
         try StageLoop(inputs: inputs, outputs: stage.all.map(\.writer), rejects: rejects).run(stage)
     }

@@ -127,7 +127,7 @@ struct ServeCommand: ParsableCommand {
         let store = try openStore()
         let stage = try reporting { () throws(StoreError) in
             try QueueStage(
-                settings: settings(inputCount: inputs.count), store: store, output: output, receipts: receipts,
+                settings: settings(inputCount: inputs.endingCount), store: store, output: output, receipts: receipts,
                 now: monotonicNanoseconds(), notify: { logger.log($0) },
                 onReport: { counters in
                     let all = counters + [("rejected", rejects.count)]

@@ -56,6 +56,7 @@ struct HubReplayCommand: ParsableCommand {
     var speed = Speed(1)
     @Option(help: ArgumentHelp("Longest wait between two lines.", valueName: "seconds")) var maxGap: Seconds?
     @Option(help: ArgumentHelp("Play only the lines of this node.", valueName: "node")) var node: String?
+    @Option(help: ArgumentHelp("Play only lines with this operation.", valueName: "operation")) var operation: String?
     @Option(
         help: ArgumentHelp(
             "Play the lines of node <from> for node <to>; '*' is every node, '{}' in <to> the number of the copy. Repeatable; the first that fits counts.",
@@ -90,6 +91,7 @@ struct HubReplayCommand: ParsableCommand {
         let output = try outputs.open()
         var settings = Player.Settings()
         settings.node = node.map { Array($0.utf8) }
+        settings.operation = operation.map { Array($0.utf8) }
         settings.renames = rename
         settings.copies = copies
         settings.change.versionShift = shiftVersions
@@ -97,7 +99,7 @@ struct HubReplayCommand: ParsableCommand {
         settings.retimes = retime
         let player = Player(settings: settings, pace: Pace(speed: speed.factor, longestGap: maxGap?.nanoseconds ?? .max))
         let stage = ReplayStage(
-            player, inputCount: inputs.count, output: output, rejects: rejects, logger: logger, showsProgress: isatty(2) == 1)
+            player, inputCount: inputs.endingCount, output: output, rejects: rejects, logger: logger, showsProgress: isatty(2) == 1)
         try StageLoop(inputs: inputs, outputs: [output], rejects: rejects).run(stage)
         stage.summarize()
     }

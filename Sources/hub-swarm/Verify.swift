@@ -28,7 +28,7 @@ struct Verify: ParsableCommand {
         let logger = log.logger("hub-swarm")
         let inputs = try lines.openInputs(input)
         let rejects = try lines.makeRejects(logger)
-        let stage = VerifyStage(inputCount: inputs.count, count: count, logger: logger)
+        let stage = VerifyStage(inputCount: inputs.endingCount, count: count, logger: logger)
         try StageLoop(inputs: inputs, outputs: [], rejects: rejects).run(stage)
         let counts = stage.check.counts
         let isComplete = counts.missing == 0 && counts.disordered == 0 && counts.untracked == 0 && counts.messages >= count ?? 0

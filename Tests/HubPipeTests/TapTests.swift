@@ -108,6 +108,28 @@ struct TapTests {
         #expect(read(second) == "four\n")
     }
 
+    @Test("a mirror drops nothing, and says when it is behind")
+    func mirror() throws {
+        defer { _ = unsafe unlink(path) }
+        let tap = try Tap(path, isMirror: true)
+        let reader = unsafe CHub_open(path, O_RDONLY | O_NONBLOCK, 0)
+        defer { _ = close(reader) }
+        var text = ""
+        while !tap.isBehind {
+            text += "\(text.utf8.count) \(String(repeating: "x", count: 5000))\n"
+            take(tap, String(text.suffix(5003 + 7)).split(separator: "\n").last.map { "\($0)\n" } ?? "")
+        }
+        #expect(tap.dropped == 0)
+        var came = read(reader)
+        while tap.wantsWrite {
+            tap.flush()
+            came += read(reader)
+        }
+        #expect(!tap.isBehind)
+        #expect(came.split(separator: "\n").count == tap.copied)
+        #expect(came.utf8.last == 0x0a)
+    }
+
     @Test("anything but a FIFO is refused")
     func noFIFO() throws {
         defer { _ = unsafe unlink(path) }

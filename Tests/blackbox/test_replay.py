@@ -71,6 +71,11 @@ def test_only_one_node():
     assert b"skipped=1" in done.stderr
 
 
+def test_only_one_operation():
+    done = run([REPLAY, "--speed", "max", "--operation", "delete"], config_map("a", "x", 1) + config_map("a", "y", 2, operation="delete"))
+    assert [m["header"]["msg_id"] for m in messages(done)] == ["a-y-2"]
+
+
 def test_retimed_lines_carry_the_time_of_leaving():
     before = int(time.time() * 1000)
     (message,) = messages(run([REPLAY, "--speed", "max", "--retime"], at(5)))
