@@ -59,7 +59,8 @@ struct HubKeepaliveCommand: ParsableCommand {
         let live = try outputs.open()
         let control = try logger.openOutput(control)
         let stage = KeepaliveStage(
-            timeout: timeout.nanoseconds, inputCount: inputs.endingCount, live: live, control: control, statusFile: status, rejects: rejects,
+            timeout: timeout.nanoseconds, inputCount: inputs.endingCount, live: live, control: control, statusFile: status,
+            rejects: rejects,
             logger: logger)
         try StageLoop(inputs: inputs, outputs: [live, control], rejects: rejects).run(stage)
     }
