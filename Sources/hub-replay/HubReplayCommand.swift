@@ -64,7 +64,7 @@ struct HubReplayCommand: ParsableCommand {
     var rename: [Rename] = []
     @Option(help: ArgumentHelp("Play each renamed line for so many nodes, numbered from 0.", valueName: "number")) var copies = 1
     @Option(help: ArgumentHelp("Add this to resource versions.", valueName: "number")) var shiftVersions: UInt64 = 0
-    @Option(help: ArgumentHelp("Put this behind message ids.", valueName: "text")) var idSuffix = ""
+    @Option(parsing: .unconditional, help: ArgumentHelp("Put this behind message ids.", valueName: "text")) var idSuffix = ""
     @Flag(help: "Set timestamps to the time at which the line leaves.") var retime = false
     @OptionGroup(title: "Input lines") var lines: LineOptions
     @OptionGroup(title: "Output") var outputs: OutputOptions

@@ -217,9 +217,10 @@ def test_a_key_that_may_not_be_read_is_77(tmp_path):
         become = ["setpriv", "--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups"]
         programs = directory / "bin"  # the build may lie where others cannot go
         programs.mkdir(mode=0o755)
-        for name in ("hub-dispatch", "hub-queue", "hub-wsserve", "hub-keepalive", "hub-certs"):
+        for name in ("hub-dispatch", "hub-queue", "hub-wsserve", "hub-keepalive", "hub-certs", "hub-replay", "hub-record"):
             shutil.copy(program(name), programs)
-        shutil.copy(HUB, programs / "hub")
+        for script in ("hub", "hub-run", "hub-lib.sh"):
+            shutil.copy(ROOT / "bin" / script, programs)
         done = run(
             [*become, str(programs / "hub"), "run", "--dir", str(directory), "--listen", "127.0.0.1:0", "--certs-listen", "none"],
             env={"PATH": os.environ["PATH"], "TMPDIR": "/tmp"})
@@ -303,7 +304,9 @@ def test_one_hub_per_run_directory(start, tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["run", "--no-such-option", "x"], ["run", "--listen"], ["run", "file"], ["run", "--to", "router"], ["run", "--log-format", "xml"], ["walk"], ["status"]],
+    [["run", "--no-such-option", "x"], ["run", "--listen"], ["run", "file"], ["run", "--to", "router"], ["run", "--log-format", "xml"], ["walk"], ["status", "x"], ["tap"], ["tap", "x"], ["record"],
+     ["replay"], ["replay", "x", "--link", "out"], ["swap"], ["swap", "x"], ["swap", "up"], ["swap", "up", "--"], ["swap", "certs", "--back"],
+     ["restart"], ["restart", "x"], ["stop", "--timeout", "x"], ["reload", "x"]],
 )
 def test_wrong_usage_is_64(arguments, tmp_path):
     done = run([HUB, *arguments], env={**ENVIRONMENT, "HOME": str(tmp_path)})
@@ -315,6 +318,15 @@ def test_help():
     for arguments in ([], ["help"], ["--help"], ["run", "--help"]):
         done = run([HUB, *arguments], env=ENVIRONMENT)
         assert done.returncode == 0 and b"EXIT STATUS" in done.stdout and done.stderr == b""
+
+
+@pytest.mark.parametrize("command", ["tap", "record", "replay", "swap", "restart", "reload", "stop", "status"])
+def test_help_of_each_command_and_no_hub(command, tmp_path):
+    done = run([HUB, command, "--help"], env=ENVIRONMENT)
+    assert done.returncode == 0 and b"USAGE" in done.stdout and done.stderr == b""
+    more = {"tap": ["out"], "record": [tmp_path / "r"], "replay": ["x"], "swap": ["up", "--back"], "restart": ["up"]}
+    done = run([HUB, command, *more.get(command, []), "--run-dir", tmp_path / "none"], env=ENVIRONMENT)
+    assert done.returncode == 69 and done.stderr == f"hub: no hub runs in {tmp_path}/none\n".encode()
 
 
 def test_status_and_counters(start):
