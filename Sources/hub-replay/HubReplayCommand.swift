@@ -65,6 +65,7 @@ struct HubReplayCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Play each renamed line for so many nodes, numbered from 0.", valueName: "number")) var copies = 1
     @Option(help: ArgumentHelp("Add this to resource versions.", valueName: "number")) var shiftVersions: UInt64 = 0
     @Option(parsing: .unconditional, help: ArgumentHelp("Put this behind message ids.", valueName: "text")) var idSuffix = ""
+    @Flag(help: "Read all inputs at the same time, and play their lines as they come.") var merge = false
     @Flag(help: "Set timestamps to the time at which the line leaves.") var retime = false
     @OptionGroup(title: "Input lines") var lines: LineOptions
     @OptionGroup(title: "Output") var outputs: OutputOptions
@@ -99,7 +100,8 @@ struct HubReplayCommand: ParsableCommand {
         settings.retimes = retime
         let player = Player(settings: settings, pace: Pace(speed: speed.factor, longestGap: maxGap?.nanoseconds ?? .max))
         let stage = ReplayStage(
-            player, inputCount: inputs.endingCount, output: output, rejects: rejects, logger: logger, showsProgress: isatty(2) == 1)
+            player, inputCount: inputs.endingCount, merges: merge, output: output, rejects: rejects, logger: logger,
+            showsProgress: isatty(2) == 1)
         try StageLoop(inputs: inputs, outputs: [output], rejects: rejects).run(stage)
         stage.summarize()
     }

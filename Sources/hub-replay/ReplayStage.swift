@@ -9,8 +9,9 @@ internal import Logging
 final class ReplayStage: Stage {
     private var player: Player
     private var openInputs: Int
-    /// Inputs are played one after the other.
+    /// Inputs are played one after the other, unless they are merged.
     private var current = 0
+    private let merges: Bool
     private let output: LineWriter
     private let rejects: Rejects
     private let logger: Logger
@@ -24,8 +25,11 @@ final class ReplayStage: Stage {
     private static let fullAt = 256 << 10
     private static let progressInterval: Int64 = 1_000_000_000
 
-    init(_ player: Player, inputCount: Int, output: LineWriter, rejects: Rejects, logger: Logger, showsProgress: Bool) {
+    init(
+        _ player: Player, inputCount: Int, merges: Bool, output: LineWriter, rejects: Rejects, logger: Logger, showsProgress: Bool
+    ) {
         self.player = player
+        self.merges = merges
         openInputs = inputCount
         self.output = output
         self.rejects = rejects
@@ -41,7 +45,7 @@ final class ReplayStage: Stage {
     }
 
     func wantsInput(_ input: Int) -> Bool {
-        input == current && player.held < Self.fullAt && output.pending < Self.fullAt
+        (merges || input == current) && player.held < Self.fullAt && output.pending < Self.fullAt
     }
 
     var deadline: Int64? {

@@ -1,6 +1,7 @@
 """hub-replay: pace, changes, several inputs, the end."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -54,6 +55,21 @@ def test_inputs_are_played_one_after_the_other(tmp_path):
     (tmp_path / "two").write_bytes(at(1_000, "3") + at(2_400, "4"))
     done = run([REPLAY, tmp_path / "one", "-", tmp_path / "two"], at(1, "in"))
     assert [message["header"]["msg_id"] for message in messages(done)] == ["1", "2", "in", "3", "4"]
+
+
+def test_merged_inputs_do_not_wait_for_each_other(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    holder = os.open(fifo, os.O_RDWR)
+    process = Process([REPLAY, "--speed", "max", "--merge", fifo, "-"])
+    for number in range(3):
+        process.write(at(1, f"in-{number}"))
+        os.write(holder, at(1, f"fifo-{number}"))
+        process.wait_lines(lambda lines: len(lines) == 2 * number + 2)
+    os.close(holder)
+    process.close_input()
+    assert process.process.wait(10) == 0
+    process.stop()
 
 
 def test_one_node_plays_many():
