@@ -99,13 +99,15 @@ package final class CertsServer: Sendable {
         let limits = AcceptLimits(
             active: settings.maxConnections, perAddress: settings.maxConnectionsPerAddress, waiting: settings.maxWaiting,
             open: settings.maxConnections + settings.maxWaiting)
-        return AcceptGate(limits: limits, isPaused: { false }) { event, _ in
-            switch event {
-            case .accepted: counters.add(.accepted)
-            case .refusedWaiting, .refusedOpen: counters.add(.refusedConnections)
-            case .failed(let error): notify(Notice(.warning, "accept_failed", ["reason": "\(error)"]))
-            }
-        }
+        return AcceptGate(
+            limits: limits, isPaused: { false },
+            report: { event, _ in
+                switch event {
+                case .accepted: counters.add(.accepted)
+                case .refusedWaiting, .refusedOpen: counters.add(.refusedConnections)
+                case .failed(let error): notify(Notice(.warning, "accept_failed", ["reason": "\(error)"]))
+                }
+            })
     }
 
     private static func begin(_ channel: any Channel, _ loop: CertsLoop) throws {

@@ -97,9 +97,8 @@ package final class EdgeServer: Sendable {
             .serverChannelOption(.tcpOption(.init(rawValue: CInt(TCP_NOTSENT_LOWAT))), value: 128 << 10)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    let handler = AcceptGate(limits: exchange.settings.acceptLimits, isPaused: { exchange.isPaused }) {
-                        exchange.note($0, of: $1)
-                    }
+                    let handler = AcceptGate(
+                        limits: exchange.settings.acceptLimits, isPaused: { exchange.isPaused }, report: { exchange.note($0, of: $1) })
                     gate.value = handler
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }

@@ -25,13 +25,9 @@ enum UpgradeRequest {
 
     private static func isKey(_ text: String) -> Bool {
         let bytes = Array(text.utf8)
-        return bytes.count == 24 && bytes.hasSuffix("==")
+        return bytes.count == 24 && bytes.suffix(2) == [0x3d, 0x3d]
             && bytes.dropLast(2).allSatisfy { byte in
                 (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte) || byte == 0x2b || byte == 0x2f
             }
     }
-}
-
-extension [UInt8] {
-    fileprivate func hasSuffix(_ text: StaticString) -> Bool { String(decoding: suffix(text.utf8CodeUnitCount), as: UTF8.self) == "\(text)" }
 }

@@ -47,7 +47,9 @@ struct CertsBounds: ParsableArguments {
     var maxAddresses: Int = Environment.option("max-addresses", 10_000)
 
     func validate() throws {
-        guard maxConnections > 0, maxConnectionsPerAddress > 0, maxWaiting >= 0, maxNodes > 0, nodeRate > 0, tokenFailures >= 0, maxAddresses > 0 else {
+        guard maxConnections > 0, maxConnectionsPerAddress > 0, maxWaiting >= 0, maxNodes > 0, nodeRate > 0, tokenFailures >= 0,
+            maxAddresses > 0
+        else {
             throw ValidationError("the bounds must be positive")
         }
         guard requestTimeout.nanoseconds > 0 else { throw ValidationError("--request-timeout must be more than 0") }

@@ -61,9 +61,8 @@ struct HubWsserve: ParsableCommand {
         let context = try place.insecure ? nil : place.context()
         // Signals are blocked here, before the event loops' threads start and inherit that.
         let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects)
-        let exchange = Exchange(
-            settings: bounds.settings(legacyIdentity: place.legacyIdentity, openFiles: openFiles), counters: ServeCounters(), wake: { wakePipe.wake() },
-            log: { logger.log($0) })
+        let settings = bounds.settings(legacyIdentity: place.legacyIdentity, openFiles: openFiles)
+        let exchange = Exchange(settings: settings, counters: ServeCounters(), wake: { wakePipe.wake() }, log: { logger.log($0) })
         let server = EdgeServer(exchange: exchange, context: context)
         exchange.announce()
         let bound: Int
