@@ -5,9 +5,9 @@ internal import Synchronization
 /// Counters that any thread may add to.
 package final class CertsCounters: Sendable {
     package enum Name: String, Sendable, CaseIterable {
-        /// Connections taken.
+        /// Connections accepted.
         case accepted
-        /// Connections closed at once, because of `--max-connections`.
+        /// Connections closed unserved, because of `--max-waiting`.
         case refusedConnections = "refused_connections"
         /// Connections that ended before or in the TLS handshake.
         case failedHandshakes = "failed_handshakes"

@@ -36,14 +36,9 @@ final class CertsLoop {
         self.notify = notify
     }
 
-    /// - Returns: false when there are enough connections, or the server ends.
+    /// - Returns: false when the server ends.
     func add(_ connection: CertsConnection) -> Bool {
         guard !isDraining else { return false }
-        guard connections.count < settings.maxConnections else {
-            counters.add(.refusedConnections)
-            return false
-        }
-        counters.add(.accepted)
         connections[ObjectIdentifier(connection)] = connection
         open.set(connections.count)
         return true

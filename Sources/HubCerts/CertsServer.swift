@@ -1,5 +1,6 @@
 // The listening side of `hub-certs serve`: one event loop, TLS, HTTP/1.1 and the connections.
 
+internal import HubAccept
 package import HubPipe
 package import HubTLS
 internal import NIOCore
@@ -70,6 +71,13 @@ package final class CertsServer: Sendable {
                 .serverChannelOption(.backlog, value: 1024)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .serverChannelOption(.autoRead, value: false)
+                .serverChannelOption(.maxMessagesPerRead, value: 1)
+                .serverChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(Self.gate(settings, counters, notify))
+                    }
+                }
                 .childChannelOption(.maxMessagesPerRead, value: 4)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture { try Self.begin(channel, bound.value) }
@@ -83,6 +91,23 @@ package final class CertsServer: Sendable {
         }
         listener.set(channel)
         return channel.localAddress?.port ?? port
+    }
+
+    private static func gate(
+        _ settings: CertsSettings, _ counters: CertsCounters, _ notify: @escaping @Sendable (Notice) -> Void
+    ) -> AcceptGate {
+        let limits = AcceptLimits(
+            active: settings.maxConnections, perAddress: settings.maxConnectionsPerAddress, waiting: settings.maxWaiting,
+            open: settings.maxConnections + settings.maxWaiting)
+        return AcceptGate(
+            limits: limits, isPaused: { false },
+            report: { event, _ in
+                switch event {
+                case .accepted: counters.add(.accepted)
+                case .refusedWaiting, .refusedOpen: counters.add(.refusedConnections)
+                case .failed(let error): notify(Notice(.warning, "accept_failed", ["reason": "\(error)"]))
+                }
+            })
     }
 
     private static func begin(_ channel: any Channel, _ loop: CertsLoop) throws {

@@ -1,8 +1,12 @@
 // The bounds of `hub-certs serve`. Times are nanoseconds, sizes bytes.
 
 package struct CertsSettings: Sendable {
-    /// Connections at once; more are closed as they come.
+    /// Connections that are served at once; more wait.
     package var maxConnections = 1000
+    /// Of one address.
+    package var maxConnectionsPerAddress = 250
+    /// Connections that wait.
+    package var maxWaiting = 1000
     /// For TLS handshake and first request together, for every later request, and for the answer to leave.
     package var requestTimeout: Int64 = 10_000_000_000
     /// Largest body of a request.

@@ -31,6 +31,11 @@ package final class Rejects {
         try refused(input: input, line: line, reason: reason)
     }
 
+    /// Counts and reports a line of which no copy is kept.
+    package func refuseUnkept(input: String, line: Int, reason: String) throws(PipeError) {
+        try refused(input: input, line: line, reason: reason)
+    }
+
     /// As `refuse`, for a line that comes in parts.
     package func refusePart(
         _ bytes: UnsafeRawBufferPointer, input: String, line: Int, isLast: Bool, reason: String

@@ -32,7 +32,7 @@ extension EdgeConnection {
 
     private func begin(_ code: UInt16, _ reason: String, flushing: Bool, patience: Int64, isAnswer: Bool = false) {
         phase = .closing(deadline: monotonicNanoseconds() + patience)
-        isPeerDone = isAnswer
+        isPeerDone = isAnswer || parser.hasClose
         dropPartial()
         exchange.disconnect(node, session: session, reason: reason)
         outbound.close(ServerFrame.close(code, isAnswer ? "" : reason), flushing: flushing)

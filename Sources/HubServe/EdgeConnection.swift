@@ -24,7 +24,7 @@ final class EdgeConnection: ChannelInboundHandler {
 
     var session: Int64 = 0
     private var prefix: [UInt8] = []
-    private var parser: FrameParser
+    private(set) var parser: FrameParser
     /// What has come of a message whose end has not.
     private var partial: [UInt8] = []
     /// The size of `partial` that the exchange knows of.
@@ -81,9 +81,10 @@ final class EdgeConnection: ChannelInboundHandler {
         swap(&lines, &loop.lines)
         var taken = 0
         var ending: Ending?
+        var at = 0
         let bytes = unwrapInboundIn(data)
         unsafe bytes.withUnsafeReadableBytes { input in
-            ending = unsafe parse(input, &lines, &taken)
+            ending = unsafe parse(input, &at, &lines, &taken)
         }
         if taken > 0 { exchange.emit(lines, count: taken, node: node, session: session) }
         lines.removeAll(keepingCapacity: lines.capacity <= 1 << 20)
@@ -92,9 +93,9 @@ final class EdgeConnection: ChannelInboundHandler {
         switch ending {
         case .close(let code, let reason): close(code, reason)
         case .peerCloses(let code): peerCloses(code)
-        case .abort: abort("protocol error")
         case nil: if phase == .open { hold() }
         }
+        skipRest(bytes, at)
         pump()
     }
 
@@ -102,14 +103,20 @@ final class EdgeConnection: ChannelInboundHandler {
     private enum Ending {
         case close(CloseCode, String)
         case peerCloses(UInt16?)
-        case abort
     }
 
-    /// Takes frames out of `input`; their lines are appended to `lines`.
+    /// Once the session is over, only the peer's close frame still counts.
+    private func skipRest(_ bytes: ByteBuffer, _ start: Int) {
+        guard phase != .open, !isPeerDone, start < bytes.readableBytes else { return }
+        var at = start
+        let hasClosed = unsafe bytes.withUnsafeReadableBytes { unsafe parser.skip($0, at: &at) }
+        if hasClosed { peerCloses(nil) }
+    }
+
+    /// Takes frames out of `input`, from `at` on; their lines are appended to `lines`.
     /// - Returns: why the connection must end.
-    private func parse(_ input: UnsafeRawBufferPointer, _ lines: inout [UInt8], _ taken: inout Int) -> Ending? {
-        var at = 0
-        while true {
+    private func parse(_ input: UnsafeRawBufferPointer, _ at: inout Int, _ lines: inout [UInt8], _ taken: inout Int) -> Ending? {
+        while phase == .open {
             // A whole message is unmasked to where its line will be; only an unfinished one is kept aside.
             let isContinuing = parser.isInMessage
             let start = lines.count
@@ -132,17 +139,12 @@ final class EdgeConnection: ChannelInboundHandler {
                     lines.removeLast(lines.count - start)
                 }
             }
-            if phase != .open {
-                // The session is over: only the peer's close frame still counts.
-                lines.removeLast(lines.count - start)
-                partial = []
-            }
             switch event {
             case .needsInput:
                 isReceiving = isReceiving || parser.isInMessage
                 return nil
             case .message:
-                if phase == .open, let ending = finish(&lines, start: start, body: body, &taken) { return ending }
+                if let ending = finish(&lines, start: start, body: body, &taken) { return ending }
             case .ping(let payload): outbound.add(pong: ServerFrame.pong(payload))
             case .pong:
                 isPongMissing = false
@@ -150,11 +152,11 @@ final class EdgeConnection: ChannelInboundHandler {
             case .close(let code):
                 return .peerCloses(code)
             case .failure(let code, let reason):
-                guard phase == .open else { return .abort }
                 exchange.counters.add(code == .tooBig ? .tooBig : code == .invalidData ? .invalid : .protocolError)
                 return .close(code, reason)
             }
         }
+        return nil
     }
 
     private func finish(_ lines: inout [UInt8], start: Int, body: Int, _ taken: inout Int) -> Ending? {
@@ -172,7 +174,7 @@ final class EdgeConnection: ChannelInboundHandler {
             return nil
         case .refused(let reason, let isForged):
             exchange.counters.add(isForged ? .forged : .refusedFrame)
-            exchange.refuse(Exchange.RefusedFrame(node: node, number: frames, bytes: Array(lines[body...]), reason: reason))
+            exchange.refuse(node, number: frames, bytes: lines[body...], reason: reason)
             return nil
         case .invalid:
             exchange.counters.add(.invalid)

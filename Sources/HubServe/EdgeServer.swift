@@ -1,5 +1,6 @@
 // The listening side of hub-wsserve: event loops, the accepting socket, TLS and its renewal, and the end.
 
+internal import HubAccept
 internal import HubPipe
 package import HubTLS
 internal import NIOCore
@@ -96,7 +97,8 @@ package final class EdgeServer: Sendable {
             .serverChannelOption(.tcpOption(.init(rawValue: CInt(TCP_NOTSENT_LOWAT))), value: 128 << 10)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    let handler = AcceptGate(limit: exchange.settings.maxHandshakes, exchange: exchange)
+                    let handler = AcceptGate(
+                        limits: exchange.settings.acceptLimits, isPaused: { exchange.isPaused }, report: { exchange.note($0, of: $1) })
                     gate.value = handler
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
@@ -143,6 +145,7 @@ package final class EdgeServer: Sendable {
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = 8 << 10
         limits.maxHeaderListSize = 16 << 10
+        limits.maxHeaderFieldCount = 100
         let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits))
         let count = lastNumber.add(1, ordering: .relaxed).newValue
         let upgrade = UpgradeHandler(

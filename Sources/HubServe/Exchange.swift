@@ -22,6 +22,9 @@ package final class Exchange: Sendable {
         /// Refused frames on their way to the rejects, which one thread writes.
         var refused: [RefusedFrame] = []
         var refusedBytes = 0
+        /// All that went there since the start.
+        var keptBytes = 0
+        var refusals = RateWindow(all: 100, each: 20)
     }
 
     /// A frame that was JSON but no message.
@@ -29,7 +32,8 @@ package final class Exchange: Sendable {
         package let node: String
         /// Number of the frame within its connection, from 1.
         package let number: Int
-        package let bytes: [UInt8]
+        /// Nil when no copy is kept.
+        package fileprivate(set) var bytes: [UInt8]?
         package let reason: String
     }
 
@@ -120,13 +124,21 @@ package final class Exchange: Sendable {
         if isLive { counters.add(.up, count, .upBytes, lines.count) } else { counters.add(.lateUp, count) }
     }
 
-    func refuse(_ frame: RefusedFrame) {
+    /// Hands a refused frame on to log and rejects: 20 a second of one node, 100 of all, and copies as long as there is room for them.
+    func refuse(_ node: String, number: Int, bytes: ArraySlice<UInt8>, reason: String) {
         let mustWake = state.withLock { state -> Bool in
-            guard state.refusedBytes + frame.bytes.count <= Self.maxRefusedBytes else {
+            guard state.refusals.admits(node, now: monotonicNanoseconds()) else {
                 counters.add(.notKept)
                 return false
             }
-            state.refusedBytes += frame.bytes.count
+            var frame = RefusedFrame(node: node, number: number, bytes: nil, reason: reason)
+            if state.refusedBytes + bytes.count <= Self.maxRefusedBytes, state.keptBytes + bytes.count <= settings.maxRejects {
+                state.refusedBytes += bytes.count
+                state.keptBytes += bytes.count
+                frame.bytes = Array(bytes)
+            } else {
+                counters.add(.notKept)
+            }
             state.refused.append(frame)
             defer { state.isWakePending = true }
             return !state.isWakePending

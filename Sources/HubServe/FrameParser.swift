@@ -54,6 +54,10 @@ package struct FrameParser: Sendable {
     private var isFragmented = false
     private var messageBytes = 0
     private var control: [UInt8] = []
+    /// The connection is over: only frames' ends are looked for, and a close frame.
+    private var isSkipping = false
+    /// A close frame has come, perhaps a bad one: none will follow it.
+    package private(set) var hasClose = false
 
     /// - Parameter maxMessage: most bytes of one message, all its frames together.
     package init(maxMessage: Int) {
@@ -76,14 +80,16 @@ package struct FrameParser: Sendable {
                     head[headCount] = unsafe input[at]
                     at += 1
                     headCount += 1
-                    if headCount == 2, let failure = checkStart() { return failure }
+                    if headCount == 2, !isSkipping, let failure = checkStart() { return fail(failure) }
                 }
-                if let failure = beginPayload() { return failure }
+                if let failure = beginPayload() { return fail(failure) }
             }
             let count = min(payloadLeft, input.count - at)
             if count > 0 {
                 let piece = unsafe UnsafeRawBufferPointer(rebasing: input[at..<at + count])
-                if isControl {
+                if isSkipping {
+                    // Thrown away.
+                } else if isControl {
                     unsafe Self.unmask(piece, &mask, into: &control)
                 } else {
                     unsafe Self.unmask(piece, &mask, into: &message)
@@ -94,8 +100,22 @@ package struct FrameParser: Sendable {
             guard payloadLeft == 0 else { return .needsInput }
             isInPayload = false
             headCount = 0
-            if let event = endFrame() { return event }
+            if let event = endFrame() { return fail(event) }
         }
+    }
+
+    /// Throws away what a connection that is over still sends, also after a failure: a peer that is cut off while it sends would lose
+    /// the close frame on its way to it (RFC 6455, 7.1.1).
+    /// - Returns: whether a close frame was among it.
+    package mutating func skip(_ input: UnsafeRawBufferPointer, at: inout Int) -> Bool {
+        isSkipping = true
+        var nothing: [UInt8] = []
+        return unsafe next(input, at: &at, into: &nothing) == .close(nil)
+    }
+
+    private mutating func fail(_ event: Event) -> Event {
+        if case .failure = event { isSkipping = true }
+        return event
     }
 
     // MARK: Header
@@ -103,12 +123,18 @@ package struct FrameParser: Sendable {
     /// Bytes of the header as far as its first two tell.
     private var headLength: Int {
         guard headCount >= 2 else { return 2 }
+        return 2 + lengthBytes + keyBytes
+    }
+
+    private var lengthBytes: Int {
         switch head[1] & 0x7f {
-        case 126: return 8
-        case 127: return 14
-        default: return 6
+        case 126: 2
+        case 127: 8
+        default: 0
         }
     }
+
+    private var keyBytes: Int { head[1] & 0x80 != 0 ? 4 : 0 }
 
     private func checkStart() -> Event? {
         guard head[0] & 0x70 == 0 else { return .failure(.protocolError, "reserved bits") }
@@ -126,28 +152,30 @@ package struct FrameParser: Sendable {
 
     private mutating func beginPayload() -> Event? {
         var length = UInt64(head[1] & 0x7f)
-        let lengthBytes = headLength - 6
+        var isShortest = true
         if lengthBytes > 0 {
             length = 0
             for position in 2..<2 + lengthBytes { length = length << 8 | UInt64(head[position]) }
-            guard length > (lengthBytes == 2 ? 125 : 0xffff), length >> 63 == 0 else {
-                return .failure(.protocolError, "length not in its shortest form")
-            }
+            isShortest = length > (lengthBytes == 2 ? 125 : 0xffff) && length >> 63 == 0
         }
+        payloadLeft = Int(clamping: length)
+        mask = 0
+        for position in (headLength - keyBytes..<headLength).reversed() { mask = mask << 8 | UInt32(head[position]) }
+        isInPayload = true
+        if isSkipping { return nil }
+        guard isShortest else { return .failure(.protocolError, "length not in its shortest form") }
         if !isControl {
             guard length <= UInt64(maxMessage - messageBytes) else { return .failure(.tooBig, "message too big") }
             messageBytes += Int(length)
         }
-        payloadLeft = Int(length)
-        mask = 0
-        for position in stride(from: headLength - 1, through: headLength - 4, by: -1) { mask = mask << 8 | UInt32(head[position]) }
-        isInPayload = true
         return nil
     }
 
     // MARK: Payload
 
     private mutating func endFrame() -> Event? {
+        hasClose = hasClose || opcode == Opcode.close
+        if isSkipping { return opcode == Opcode.close ? .close(nil) : nil }
         if !isControl {
             isFragmented = !isFinal
             guard isFinal else { return nil }

@@ -3,11 +3,9 @@
 internal import HubPipe
 internal import Synchronization
 
-/// Passes notices on; those that peers can cause at will only up to `perSecond`.
+/// Passes notices on; of those that peers can cause at will, 100 a second, and 50 of one address.
 final class NoticeSink: Sendable {
-    private static let perSecond = 100
-
-    private let window = Mutex<(second: Int64, count: Int)>((0, 0))
+    private let window = Mutex(RateWindow(all: 100, each: 50))
     private let counters: ServeCounters
     private let log: @Sendable (Notice) -> Void
 
@@ -16,19 +14,11 @@ final class NoticeSink: Sendable {
         self.log = log
     }
 
-    /// Something that a peer caused.
+    /// Something that a peer caused; `remote` among the details tells which.
     func peer(_ level: Notice.Level, _ event: String, _ details: [String: String]) {
-        let second = monotonicNanoseconds() / 1_000_000_000
-        let isWithin = window.withLock { window in
-            if window.second != second { window = (second, 0) }
-            window.count += 1
-            return window.count <= Self.perSecond
-        }
-        guard isWithin else { return counters.add(.notLogged) }
-        log(Notice(level, event, details))
-    }
-
-    func own(_ level: Notice.Level, _ event: String, _ details: [String: String] = [:]) {
+        let remote = details["remote"] ?? ""
+        let address = remote.lastIndex(of: ":").map { String(remote[..<$0]) } ?? remote
+        guard window.withLock({ $0.admits(address, now: monotonicNanoseconds()) }) else { return counters.add(.notLogged) }
         log(Notice(level, event, details))
     }
 }

@@ -8,6 +8,8 @@ package final class ServeCounters: Sendable {
     package enum Cause: String, Sendable, CaseIterable {
         // Connections
         case accepted
+        case refusedWaiting = "refused_waiting"
+        case refusedOpen = "refused_connections"
         case resumed = "tls_resumed"
         case connected
         case replaced

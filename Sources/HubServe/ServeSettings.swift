@@ -16,8 +16,16 @@ package struct ServeSettings: Sendable {
     package var ping: Int64 = 15_000_000_000
     /// TLS handshake and upgrade together.
     package var handshakeTimeout: Int64 = 10_000_000_000
-    /// TLS handshakes and upgrades at once; more wait in the listen queue.
+    /// TLS handshakes and upgrades at once; more wait.
     package var maxHandshakes = 256
+    /// Of one address.
+    package var maxHandshakesPerAddress = 64
+    /// Accepted connections whose handshake waits for its turn.
+    package var maxWaiting = 4096
+    /// All connections, whatever their state.
+    package var maxConnections = 16_384
+    /// Bytes of refused frames that are kept for the rejects, in the life of the process.
+    package var maxRejects = 64 << 20
     /// Output that may wait for the reader of standard output before sockets are left unread.
     package var maxOutput = 16 << 20
     /// How long connections may take to flush and close after SIGTERM.

@@ -54,8 +54,12 @@ package final class ServeStage: Stage {
         // The order matters: a connection writes its last line before it is gone.
         let isAlone = server.openConnections == 0
         for frame in exchange.collect(into: output) {
+            guard let copy = frame.bytes else {
+                try frameRejects.refuseUnkept(input: frame.node, line: frame.number, reason: frame.reason)
+                continue
+            }
             var problem: PipeError?
-            unsafe frame.bytes.withUnsafeBytes { bytes in
+            unsafe copy.withUnsafeBytes { bytes in
                 do throws(PipeError) {
                     try unsafe frameRejects.refuse(bytes, input: frame.node, line: frame.number, reason: frame.reason)
                 } catch {

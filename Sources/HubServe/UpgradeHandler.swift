@@ -103,12 +103,7 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func decide(_ context: ChannelHandlerContext, _ head: HTTPRequestHead) {
-        guard head.headers[canonicalForm: "upgrade"].contains(where: { $0.lowercased() == "websocket" }) else {
-            return refuse(context, .upgradeRequired, "this is a WebSocket server", .badRequest)
-        }
-        guard head.method == .GET, head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" }) else {
-            return refuse(context, .badRequest, "not a WebSocket upgrade", .badRequest)
-        }
+        if let (status, reason) = UpgradeRequest.fault(head) { return refuse(context, status, reason, .badRequest) }
         let node: String
         do throws(NodeIdentity.Problem) {
             node = try NodeIdentity.node(
@@ -127,7 +122,7 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
         upgrade(context, head, node: node, project: project)
     }
 
-    /// NIOWebSocket checks version and key and computes the answer's headers; it does so at once.
+    /// NIOWebSocket computes the answer's headers; it does so at once.
     private func upgrade(_ context: ChannelHandlerContext, _ head: HTTPRequestHead, node: String, project: String) {
         let headers = HTTPHeaders([("connection", "upgrade"), ("upgrade", "websocket")])
         Self.upgrader.buildUpgradeResponse(channel: context.channel, upgradeRequest: head, initialResponseHeaders: headers)
@@ -184,10 +179,12 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
         ])
         switch status {
         case .serviceUnavailable: headers.add(name: "Retry-After", value: "30")
-        case .upgradeRequired: headers.add(name: "Upgrade", value: "websocket")
+        case .upgradeRequired, .badRequest:
+            // The version that is spoken here (RFC 6455, 4.4).
+            headers.add(name: "Upgrade", value: "websocket")
+            headers.add(name: "Sec-WebSocket-Version", value: "13")
         default: break
         }
-        if status == .badRequest { headers.add(name: "Sec-WebSocket-Version", value: "13") }
         context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
         context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: reason + "\n")))), promise: nil)
         let promise = context.eventLoop.makePromise(of: Void.self)
@@ -195,8 +192,5 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: promise)
     }
 
-    private static func remote(_ channel: any Channel) -> String {
-        guard let address = channel.remoteAddress, let ip = address.ipAddress, let port = address.port else { return "" }
-        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
-    }
+    private static func remote(_ channel: any Channel) -> String { channel.remoteAddress?.hostAndPort ?? "" }
 }

@@ -1,5 +1,6 @@
 // The owner of an SSL_CTX: what all connections of one server, or of one client, have in common.
-// TLS 1.2 or later, no renegotiation, no compression. Resumption is stateful (design: "Figures to beat"): with SSL_OP_NO_TICKET
+// TLS 1.2 or later, no renegotiation, no compression; of TLS 1.2 what Go, and so EdgeCore, speaks too and RFC 9325 recommends: forward
+// secrecy (ECDHE) and authenticated encryption (GCM, ChaCha20-Poly1305). Resumption is stateful (design: "Figures to beat"): with SSL_OP_NO_TICKET
 // a ticket is a key into this context's cache, so a new context, made after a reload, resumes nothing that the old one verified.
 
 internal import COpenSSL
@@ -87,6 +88,20 @@ package struct TLSServerSettings: Sendable {
         return context
     }
 
+    /// Of TLS 1.2, by preference; those of TLS 1.3 are all of this kind.
+    private static let ciphers = """
+        ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:\
+        ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305
+        """
+    /// Without SHA-1 and SHA-224. Keys of RSA serve as well as those of EC: certificates of KubeEdge may have either.
+    private static let signatures = """
+        ECDSA+SHA256:ed25519:RSA-PSS+SHA256:ECDSA+SHA384:ECDSA+SHA512:RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512
+        """
+    /// Without the large finite fields, which would let a client choose how much work it causes.
+    private static let groups = "X25519:P-256:P-384:P-521"
+    /// Certificates between a peer's and the authority that it leads to, at most. The peer sends them.
+    private static let maxIntermediates: CInt = 3
+
     private static func make(isServer: Bool) throws(TLSError) -> TLSContext {
         ERR_clear_error()
         guard let raw = unsafe SSL_CTX_new(isServer ? TLS_server_method() : TLS_client_method()) else {
@@ -94,7 +109,11 @@ package struct TLSServerSettings: Sendable {
         }
         let context = unsafe TLSContext(adopting: raw, isServer: isServer)
         guard unsafe CHub_SSL_CTX_set_min_proto_version(context.raw, TLS1_2_VERSION) == 1 else { throw failure("TLS version") }
-        _ = unsafe SSL_CTX_set_options(context.raw, CHub_SSL_OP_NO_RENEGOTIATION | CHub_SSL_OP_NO_COMPRESSION)
+        _ = unsafe SSL_CTX_set_options(
+            context.raw, CHub_SSL_OP_NO_RENEGOTIATION | CHub_SSL_OP_NO_COMPRESSION | CHub_SSL_OP_CIPHER_SERVER_PREFERENCE)
+        guard unsafe SSL_CTX_set_cipher_list(context.raw, ciphers) == 1 else { throw failure("ciphers") }
+        guard unsafe CHub_SSL_CTX_set1_sigalgs_list(context.raw, signatures) == 1 else { throw failure("signature algorithms") }
+        guard unsafe CHub_SSL_CTX_set1_groups_list(context.raw, groups) == 1 else { throw failure("groups") }
         // Idle connections give their record buffers back (2 × 16 KiB); a retried write may come from another address.
         // The chain sent is the chain given: OpenSSL would add the authorities that it trusts, which every peer has, and would keep.
         _ = unsafe CHub_SSL_CTX_set_mode(
@@ -122,6 +141,7 @@ package struct TLSServerSettings: Sendable {
             guard unsafe X509_STORE_add_cert(store, authority.raw) == 1 else { throw Self.failure("authority") }
         }
         guard unsafe X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN)) == 1 else { throw Self.failure("verification flags") }
+        unsafe SSL_CTX_set_verify_depth(raw, Self.maxIntermediates)
         return authorities
     }
 

@@ -5,8 +5,21 @@ internal import HubCerts
 internal import HubCommand
 
 struct CertsBounds: ParsableArguments {
-    @Option(help: "Connections at once; more are closed as they come.")
-    var maxConnections: Int = Environment.option("max-connections", 1000)
+    @Option(help: "Connections that are served at once; more wait. Its variable is HUB_CERTS_MAX_CONNECTIONS.")
+    var maxConnections: Int = Environment.option("certs-max-connections", 1000)
+
+    @Option(
+        help: """
+            Of them, those of one address (IPv6: of one /64); its others wait while those of other addresses are served. Behind a proxy that \
+            has one address for all, this is the bound for all.
+            """)
+    var maxConnectionsPerAddress: Int = Environment.option("max-connections-per-address", 250)
+
+    @Option(
+        help: """
+            Connections that wait; past it the address with the most of them loses its newest. Its variable is HUB_CERTS_MAX_WAITING.
+            """)
+    var maxWaiting: Int = Environment.option("certs-max-waiting", 1000)
 
     @Option(help: ArgumentHelp("Time for TLS handshake and request together, and for the answer to leave.", valueName: "seconds"))
     var requestTimeout: Seconds = Environment.option("request-timeout", Seconds(10))
@@ -34,7 +47,9 @@ struct CertsBounds: ParsableArguments {
     var maxAddresses: Int = Environment.option("max-addresses", 10_000)
 
     func validate() throws {
-        guard maxConnections > 0, maxNodes > 0, nodeRate > 0, tokenFailures >= 0, maxAddresses > 0 else {
+        guard maxConnections > 0, maxConnectionsPerAddress > 0, maxWaiting >= 0, maxNodes > 0, nodeRate > 0, tokenFailures >= 0,
+            maxAddresses > 0
+        else {
             throw ValidationError("the bounds must be positive")
         }
         guard requestTimeout.nanoseconds > 0 else { throw ValidationError("--request-timeout must be more than 0") }
@@ -46,6 +61,8 @@ struct CertsBounds: ParsableArguments {
     var settings: CertsSettings {
         var settings = CertsSettings()
         settings.maxConnections = maxConnections
+        settings.maxConnectionsPerAddress = maxConnectionsPerAddress
+        settings.maxWaiting = maxWaiting
         settings.requestTimeout = requestTimeout.nanoseconds
         settings.maxBody = maxBody.bytes
         settings.maxBuffered = maxBodies.bytes

@@ -8,8 +8,21 @@ struct BoundOptions: ParsableArguments {
     @Option(help: "Nodes that may be connected at once; more are answered 503.")
     var nodeLimit: Int = Environment.option("node-limit", 10_000)
 
-    @Option(help: "TLS handshakes and upgrades at once; more wait in the listen queue.")
+    @Option(help: "TLS handshakes and upgrades at once; more wait.")
     var maxHandshakes: Int = Environment.option("max-handshakes", 256)
+
+    @Option(
+        help: """
+            Of them, those of one address (IPv6: of one /64); its others wait while those of other addresses are served. Behind a proxy that \
+            has one address for all, this is the bound for all.
+            """)
+    var maxHandshakesPerAddress: Int = Environment.option("max-handshakes-per-address", 64)
+
+    @Option(help: "Connections that wait for their handshake; past it the address with the most of them loses its newest.")
+    var maxWaiting: Int = Environment.option("max-waiting", 4096)
+
+    @Option(help: "All connections, whatever their state; more are closed as they come.")
+    var maxConnections: Int = Environment.option("max-connections", 16_384)
 
     @Option(help: ArgumentHelp("Time for TLS handshake and upgrade together.", valueName: "seconds"))
     var handshakeTimeout: Seconds = Environment.option("handshake-timeout", Seconds(10))
@@ -33,6 +46,11 @@ struct BoundOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Output that may wait for its reader; past it no socket is read.", valueName: "bytes"))
     var maxOutput: ByteCount = Environment.option("max-output", .mebi(16))
 
+    @Option(
+        help: ArgumentHelp(
+            "Refused frames of nodes that are copied to --rejects since the start; later ones are logged only.", valueName: "bytes"))
+    var maxRejects: ByteCount = Environment.option("max-rejects", .mebi(64))
+
     @Option(help: ArgumentHelp("Time between pings; two missed pongs close the connection, 0 sends none.", valueName: "seconds"))
     var ping: Seconds = Environment.option("ping", Seconds(15))
 
@@ -43,7 +61,9 @@ struct BoundOptions: ParsableArguments {
     var threads: Int?
 
     func validate() throws {
-        guard nodeLimit > 0, maxHandshakes > 0 else { throw ValidationError("--node-limit and --max-handshakes must be positive") }
+        guard nodeLimit > 0, maxHandshakes > 0, maxHandshakesPerAddress > 0, maxConnections > 0, maxWaiting >= 0 else {
+            throw ValidationError("--node-limit, --max-handshakes, --max-handshakes-per-address and --max-connections must be positive")
+        }
         guard threads ?? 1 > 0, threads ?? 1 <= 1024 else { throw ValidationError("--threads must lie between 1 and 1024") }
         guard (128...(1 << 30)).contains(maxMessage.bytes) else {
             throw ValidationError("--max-message must lie between 128 bytes and 1 GiB")
@@ -53,10 +73,15 @@ struct BoundOptions: ParsableArguments {
         }
     }
 
-    func settings(legacyIdentity: Bool) -> ServeSettings {
+    /// - Parameter openFiles: what the system allows; connections leave some for everything else.
+    func settings(legacyIdentity: Bool, openFiles: Int) -> ServeSettings {
         var settings = ServeSettings()
         settings.nodeLimit = nodeLimit
         settings.maxHandshakes = maxHandshakes
+        settings.maxHandshakesPerAddress = maxHandshakesPerAddress
+        settings.maxWaiting = maxWaiting
+        settings.maxRejects = maxRejects.bytes
+        settings.maxConnections = openFiles > 128 ? min(maxConnections, openFiles - 64) : maxConnections
         settings.handshakeTimeout = handshakeTimeout.nanoseconds
         settings.maxMessage = maxMessage.bytes
         settings.maxBuffered = maxBuffered.bytes

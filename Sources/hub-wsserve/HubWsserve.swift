@@ -51,7 +51,7 @@ struct HubWsserve: ParsableCommand {
     func run() throws {
         let logger = log.logger("hub-wsserve")
         let (host, port) = try place.address()
-        OpenFiles.raiseLimit()
+        let openFiles = OpenFiles.raiseLimit()
         let wakePipe = try WakePipe()
         let inputs = try [wakePipe.reader()] + lines.openInputs(input)
         let output = try outputs.open()
@@ -62,9 +62,8 @@ struct HubWsserve: ParsableCommand {
         let context = try place.insecure ? nil : place.context()
         // Signals are blocked here, before the event loops' threads start and inherit that.
         let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects)
-        let exchange = Exchange(
-            settings: bounds.settings(legacyIdentity: place.legacyIdentity), counters: ServeCounters(), wake: { wakePipe.wake() },
-            log: { logger.log($0) })
+        let settings = bounds.settings(legacyIdentity: place.legacyIdentity, openFiles: openFiles)
+        let exchange = Exchange(settings: settings, counters: ServeCounters(), wake: { wakePipe.wake() }, log: { logger.log($0) })
         let server = EdgeServer(exchange: exchange, context: context)
         exchange.announce()
         let bound: Int

@@ -126,7 +126,7 @@ def test_a_large_header_is_refused(server):
 
 
 def test_connections_are_bounded(start):
-    server = start("--max-connections", "5")
+    server = start("--max-connections", "5", "--max-waiting", "0")
     held = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(5)]
     wait_until(lambda: server.counters()["open"] == "5")
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as extra:

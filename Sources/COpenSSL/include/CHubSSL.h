@@ -10,8 +10,11 @@ extern const uint64_t CHub_SSL_OP_NO_TICKET;
 extern const uint64_t CHub_SSL_OP_NO_RENEGOTIATION;
 extern const uint64_t CHub_SSL_OP_NO_COMPRESSION;
 extern const uint64_t CHub_SSL_OP_IGNORE_UNEXPECTED_EOF;
+extern const uint64_t CHub_SSL_OP_CIPHER_SERVER_PREFERENCE;
 
 long CHub_SSL_CTX_set_mode(SSL_CTX *context, long mode);
+long CHub_SSL_CTX_set1_sigalgs_list(SSL_CTX *context, const char *algorithms);
+long CHub_SSL_CTX_set1_groups_list(SSL_CTX *context, const char *groups);
 long CHub_SSL_CTX_set_max_cert_list(SSL_CTX *context, long bytes);
 long CHub_SSL_CTX_set_session_cache_mode(SSL_CTX *context, long mode);
 long CHub_SSL_CTX_sess_set_cache_size(SSL_CTX *context, long sessions);
