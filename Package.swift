@@ -82,3 +82,12 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// Needs libFuzzer, so only `bin/fuzz` builds it.
+if Context.environment["HUB_FUZZ"] != nil {
+    package.targets += [
+        .executableTarget(
+            name: "hub-fuzz", dependencies: ["HubCerts", "HubDispatch", "HubMessage", "HubServe", "HubTLS"], path: "Tests/Fuzz",
+            exclude: ["Corpus"], swiftSettings: strict)
+    ]
+}

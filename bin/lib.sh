@@ -38,9 +38,12 @@ need_build_packages() {
     need_packages pkg-config:openssl=libssl-dev pkg-config:sqlite3=libsqlite3-dev
 }
 
+# Where builds are kept; a build with other options has a place of its own.
+scratch=$root/.build
+
 # build_dir debug|release: where its executables lie.
 build_dir() {
-    printf '%s\n' "$root/.build/$1"
+    printf '%s\n' "$scratch/$1"
 }
 
 # build debug|release [ARGUMENT…]: with progress on standard error.
@@ -50,7 +53,7 @@ build() {
     need_build_packages
     printf '%s: building (%s), which takes minutes the first time\n' "${0##*/}" "$configuration" >&2
     # Other users may run what is built, whatever mask the caller has for its secrets.
-    (umask 022 && swift build --package-path "$root" -c "$configuration" "$@") </dev/null >&2 || {
+    (umask 022 && swift build --package-path "$root" --scratch-path "$scratch" -c "$configuration" "$@") </dev/null >&2 || {
         printf '%s: the build failed\n' "${0##*/}" >&2
         exit 70
     }

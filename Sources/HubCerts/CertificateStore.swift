@@ -99,7 +99,7 @@ package struct CertificateStore: Sendable {
 
     func write(_ content: [UInt8], to file: File) throws(CertsError) {
         do throws(PipeError) {
-            try AtomicFile.write(content, to: path(file), mode: file.mode, isDurable: true)
+            try AtomicFile.write(content, to: path(file), mode: file.mode, isDurable: true, belongsToDirectory: true)
         } catch {
             throw CertsError(error)
         }
@@ -126,6 +126,7 @@ package struct CertificateStore: Sendable {
         } catch {
             throw CertsError(error)
         }
+        AtomicFile.giveToOwnerOfDirectory(descriptor.raw, path(.lock))
         while lockf(descriptor.raw, F_LOCK, 0) != 0 {
             let failure = errno
             guard failure == EINTR else {

@@ -30,6 +30,9 @@ package final class CertsServer: Sendable {
         pool.start()
     }
 
+    /// Connections that may wait to be accepted.
+    package static let backlog: Int32 = 1024
+
     package var openConnections: Int { open.current }
 
     /// Splits `address:port` or `[address]:port`.
@@ -46,10 +49,13 @@ package final class CertsServer: Sendable {
 
     /// Listens and serves.
     ///
-    /// - Parameter known: nodes that have got a certificate in an earlier run.
+    /// - Parameters:
+    ///   - socket: taken over, if it is open already.
+    ///   - known: nodes that have got a certificate in an earlier run.
     /// - Returns: the port, which the system chose if `port` was 0.
     package func start(
-        host: String, port: Int, store: CertificateStore, authority: Authority, context: TLSContext, known: IssuedNodes
+        host: String, port: Int, socket: ListeningSocket? = nil, store: CertificateStore, authority: Authority, context: TLSContext,
+        known: IssuedNodes
     ) throws(CertsError) -> Int {
         let eventLoop = group.next()
         let (settings, counters, outbox, notify, open, pool) = (settings, counters, outbox, notify, open, pool)
@@ -67,8 +73,8 @@ package final class CertsServer: Sendable {
                 return NIOLoopBound(loop, eventLoop: eventLoop)
             }.wait()
             loop.set(bound)
-            channel = try ServerBootstrap(group: eventLoop)
-                .serverChannelOption(.backlog, value: 1024)
+            let bootstrap = ServerBootstrap(group: eventLoop)
+                .serverChannelOption(.backlog, value: Self.backlog)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .serverChannelOption(.autoRead, value: false)
@@ -82,7 +88,8 @@ package final class CertsServer: Sendable {
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture { try Self.begin(channel, bound.value) }
                 }
-                .bind(host: host, port: port).wait()
+            channel = try (socket.map { bootstrap.withBoundSocket($0.raw) } ?? bootstrap.bind(host: host, port: port)).wait()
+            socket?.restoreBacklog()
         } catch let error as IOError {
             let reason = "cannot listen on \(host):\(port): \(systemText(error.errnoCode))"
             throw CertsError(error.errnoCode == 13 ? .permission : .listen, reason)

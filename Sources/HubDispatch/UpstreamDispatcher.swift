@@ -52,17 +52,33 @@ package struct UpstreamDispatcher: Sendable {
         package var events = 0
         package var caRequests = 0
         package var refused = 0
+        /// Breaches of the policy, refused or not, by `NodePolicy.Refusal`.
+        package var policy = [Int](repeating: 0, count: NodePolicy.Refusal.allCases.count)
+    }
+
+    /// What becomes of a message that `NodePolicy` would refuse.
+    package enum Policy: Sendable {
+        /// Nobody asks.
+        case open
+        /// It passes; `breach` says why it should not.
+        case observed
+        case enforced
     }
 
     package private(set) var counters = Counters()
+    /// Why the last line would be refused, when the policy is only observed.
+    package private(set) var breach: NodePolicy.Refusal?
     private let certificate: [UInt8]?
+    private let policy: Policy
 
     /// - Parameter certificate: the file of `--k8s-ca`, sent to nodes that ask for it; without it they are answered by `edgecontroller`.
-    package init(certificate: [UInt8]? = nil) {
+    package init(certificate: [UInt8]? = nil, policy: Policy = .open) {
         self.certificate = certificate
+        self.policy = policy
     }
 
     package mutating func route(_ line: Line) -> Route {
+        breach = nil
         let route = decide(line)
         switch route {
         case .drop: counters.keepalives += 1
@@ -76,7 +92,7 @@ package struct UpstreamDispatcher: Sendable {
         return route
     }
 
-    private func decide(_ line: Line) -> Route {
+    private mutating func decide(_ line: Line) -> Route {
         if line.isInner {
             do throws(MessageError) { try line.checkEnvelope() } catch { return .refused(error.description) }
             switch line.kind {
@@ -89,8 +105,44 @@ package struct UpstreamDispatcher: Sendable {
             // A plain line, recorded after this stage, has the node's prefix already.
             let prefix = unsafe line.isInner ? 0 : ResourcePath(resource).prefix
             if !line.isInner, prefix == 0 { return .refused("the resource does not begin with node/<node>/") }
-            return unsafe data(line, UnsafeRawBufferPointer(rebasing: resource[prefix...]))
+            let inner = unsafe UnsafeRawBufferPointer(rebasing: resource[prefix...])
+            let route = unsafe data(line, inner)
+            guard policy != .open, case .out(let module, _) = route else { return route }
+            if line.isInner {
+                return unsafe line.withValue(line.index.hub.node) { unsafe judge(route, line, module, $0, inner) }
+            }
+            let node = unsafe UnsafeRawBufferPointer(rebasing: resource[5..<prefix - 1])
+            return unsafe judge(route, line, module, node, inner)
         }
+    }
+
+    private mutating func judge(
+        _ route: Route, _ line: Line, _ module: Module, _ node: UnsafeRawBufferPointer, _ resource: UnsafeRawBufferPointer
+    ) -> Route {
+        guard let refusal = unsafe NodePolicy.refusal(of: line, to: module, node: node, resource: resource) else { return route }
+        counters.policy[refusal.rawValue] += 1
+        guard policy == .enforced else {
+            breach = refusal
+            return route
+        }
+        return .refused("policy: \(refusal.text): \(Summary(line))")
+    }
+
+    /// What a message was about, for a log line; each part is cut to a length that fits there.
+    package struct Summary: Sendable, CustomStringConvertible {
+        /// Empty for a plain line, whose resource begins with it.
+        package let node: String
+        package let operation: String
+        package let resource: String
+
+        package init(_ line: Line) {
+            func text(_ field: Field) -> String { String(decoding: line.value(field).prefix(253), as: UTF8.self) }
+            node = text(line.index.hub.node)
+            operation = text(line.index.route.operation)
+            resource = text(line.index.route.resource)
+        }
+
+        package var description: String { "\(node.isEmpty ? "" : "\(node): ")\(operation) \(resource)" }
     }
 
     private func event(_ line: Line) -> Route {

@@ -1,7 +1,7 @@
 // The listening side of hub-wsserve: event loops, the accepting socket, TLS and its renewal, and the end.
 
 internal import HubAccept
-internal import HubPipe
+package import HubPipe
 package import HubTLS
 internal import NIOCore
 internal import NIOHTTP1
@@ -49,6 +49,9 @@ package final class EdgeServer: Sendable {
         parts = group.makeIterator().enumerated().map { LoopPart(index: $0.offset, eventLoop: $0.element) }
     }
 
+    /// Connections that may wait to be accepted.
+    package static let backlog: Int32 = 4096
+
     /// Cores of this machine.
     package static var coreCount: Int { System.coreCount }
 
@@ -80,15 +83,16 @@ package final class EdgeServer: Sendable {
     package static func isLoopback(_ host: String) -> Bool { host == "::1" || host.hasPrefix("127.") }
 
     /// Listens and accepts.
+    /// - Parameter socket: taken over, if it is open already.
     /// - Returns: the port, which the system chose if `port` was 0.
-    package func start(host: String, port: Int) throws(ServeError) -> Int {
+    package func start(host: String, port: Int, socket: ListeningSocket? = nil) throws(ServeError) -> Int {
         let gate = NIOLoopBoundBox<AcceptGate?>.makeBoxSendingValue(nil, eventLoop: group.next())
         let exchange = exchange
         exchange.connect(parts: parts) {
             gate.eventLoop.execute { gate.value?.proceed() }
         }
         let bootstrap = ServerBootstrap(group: gate.eventLoop, childGroup: group)
-            .serverChannelOption(.backlog, value: 4096)
+            .serverChannelOption(.backlog, value: Self.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.autoRead, value: false)
             .serverChannelOption(.maxMessagesPerRead, value: 1)
@@ -113,7 +117,8 @@ package final class EdgeServer: Sendable {
             }
         let channel: any Channel
         do {
-            channel = try bootstrap.bind(host: host, port: port).wait()
+            channel = try (socket.map { bootstrap.withBoundSocket($0.raw) } ?? bootstrap.bind(host: host, port: port)).wait()
+            socket?.restoreBacklog()
         } catch let error as IOError {
             let reason = "cannot listen on \(host):\(port): \(systemText(error.errnoCode))"
             throw ServeError(code: error.errnoCode == EACCES ? .permission : .listen, detail: reason)

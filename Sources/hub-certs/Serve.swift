@@ -25,8 +25,14 @@ struct Serve: ParsableCommand {
             CN=system:node:NODE, O=system:nodes. Nothing else that it asks for is granted.
             Each signature is a line in issued.jsonl, on the disk before the answer leaves.
 
+            Started as root with --user, it reads the files and opens the port first. It
+            writes issued.jsonl and token as that user, to whom the directory must belong.
+            What 'hub-certs prepare', run by root, makes there belongs to the owner of the
+            directory, so 'chown' once is enough.
+
             EXAMPLES
               hub-certs serve --dir /etc/hub > tasks.jsonl
+              hub-certs serve --dir /etc/hub --user hub-certs > tasks.jsonl
               curl --cacert rootCA.crt https://hub.example.com:10002/ca.crt -o ca.der
               curl --cacert rootCA.crt -X GET -H 'NodeName: edge-0' \\
                 -H "Authorization: Bearer $(cut -d. -f2- token)" \\
@@ -52,6 +58,7 @@ struct Serve: ParsableCommand {
     @Option(help: ArgumentHelp("Validity of a node's certificate.", valueName: "days"))
     var edgeDays: Int64 = Environment.option("edge-days", 365)
     @OptionGroup var token: TokenOption
+    @OptionGroup(title: "Privileges") var privilege: PrivilegeOptions
     @OptionGroup(title: "Bounds") var bounds: CertsBounds
     @OptionGroup(title: "Output") var outputs: OutputOptions
     @OptionGroup(title: "Log") var log: LogOptions
@@ -65,6 +72,7 @@ struct Serve: ParsableCommand {
         guard let (host, port) = CertsServer.parse(listen) else {
             throw Failure(.usage, "--listen: '\(listen)' is not <address>:<port>")
         }
+        let privileges = try privilege.account()
         OpenFiles.raiseLimit()
         var settings = bounds.settings
         settings.edgeDays = edgeDays
@@ -75,18 +83,28 @@ struct Serve: ParsableCommand {
 
         let wakePipe = try WakePipe()
         let output = try outputs.open()
+        var socket: ListeningSocket?
+        if let privileges {
+            let open = try ListeningSocket(host: host, port: port, backlog: CertsServer.backlog)
+            if let printPort { try AtomicFile.write(Array("\(open.port)\n".utf8), to: printPort) }
+            try privileges.drop()
+            try orFail("") { () throws(CertsError) in try store.checkWritable(as: privileges.name) }
+            socket = open
+        }
         // Signals are blocked here, before the event loop's thread starts and inherits that.
         let loop = try StageLoop(
             inputs: [wakePipe.reader()], outputs: [output], rejects: try Rejects(path: nil, isStrict: false) { _ in })
         let counters = CertsCounters()
         let outbox = TaskOutbox(limit: settings.maxUnsent) { wakePipe.wake() }
         let server = CertsServer(settings: settings, counters: counters, outbox: outbox) { logger.log($0) }
-        let keeper = Keeper(store: store, authority: authority, refresh: token.refresh, server: server, logger: logger)
+        let keeper = Keeper(
+            store: store, authority: authority, refresh: token.refresh, server: server, privileges: privileges, logger: logger)
         keeper.renewToken()
         let bound = try orFail("") { () throws(CertsError) in
-            try server.start(host: host, port: port, store: store, authority: authority, context: context, known: known)
+            try server.start(host: host, port: port, socket: socket, store: store, authority: authority, context: context, known: known)
         }
-        if let printPort { try AtomicFile.write(Array("\(bound)\n".utf8), to: printPort) }
+        if let printPort, socket == nil { try AtomicFile.write(Array("\(bound)\n".utf8), to: printPort) }
+        if let privileges { logger.info("privileges_dropped", metadata: ["user": "\(privileges.name)"]) }
         logger.info("listening", metadata: ["address": "\(host)", "port": "\(bound)", "nodes": "\(known.count)"])
         let stage = CertsStage(
             server: server, outbox: outbox, output: output, drain: settings.requestTimeout,
@@ -108,13 +126,17 @@ private final class Keeper {
     private var authority: Authority
     private let refresh: Int64
     private let server: CertsServer
+    private let privileges: Privileges?
     private let logger: Logger
 
-    init(store: CertificateStore, authority: Authority, refresh: Int64, server: CertsServer, logger: Logger) {
+    init(
+        store: CertificateStore, authority: Authority, refresh: Int64, server: CertsServer, privileges: Privileges?, logger: Logger
+    ) {
         self.store = store
         self.authority = authority
         self.refresh = refresh
         self.server = server
+        self.privileges = privileges
         self.logger = logger
     }
 
@@ -135,7 +157,8 @@ private final class Keeper {
             self.authority = authority
             logger.notice("reloaded")
         } catch {
-            logger.error("reload_failed", metadata: ["reason": "\(error.description)"])
+            let hint = error.code == .permission ? privileges.map { " (\($0.hint))" } ?? "" : ""
+            logger.error("reload_failed", metadata: ["reason": "\(error.description)\(hint)"])
             return
         }
         renewToken()

@@ -20,9 +20,19 @@ struct Up: ParsableCommand {
             dynamiccontroller or devicecontroller. While a reader is slow, up to --hold
             bytes wait in memory and up to --spill bytes in an unnamed file.
 
+            With --policy node, a node may touch only what KubeEdge's authorization, when it
+            is switched on, would let it touch: its own node object, node status, lease and
+            task reports; status of pods; questions for single config maps, secrets, tokens
+            and volumes; events and certificate requests. Anything else is refused. Only the
+            path and the operation are judged, never the content: whether a pod runs on the
+            node, or a secret is used by one of its pods, is not known here, so those pass.
+            Twins and requests to the node's API server pass to their controllers.
+            --policy-dry-run lets everything pass and logs what would be refused.
+
             EXAMPLES
               hub-dispatch up --feedback acks.jsonl < up.jsonl
               hub-dispatch up --feedback feedback.fifo --to devicecontroller=devices.fifo live.fifo
+              hub-dispatch up --feedback /dev/null --policy node --policy-dry-run < up.jsonl >/dev/null
 
             SIGNALS
               SIGTERM  ends at a line boundary
@@ -47,6 +57,7 @@ struct Up: ParsableCommand {
     var spill: ByteCount = Environment.option("spill", .gibi(4))
     @Option(help: ArgumentHelp("Directory of that file.", valueName: "directory"))
     var spillDir: String = Environment.option("spill-dir", "/var/tmp")
+    @OptionGroup(title: "Policy") var policy: PolicyOptions
     @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
     @OptionGroup(title: "Input lines") var lines: LineOptions
     @OptionGroup(title: "Output") var outputs: OutputOptions
@@ -69,8 +80,9 @@ struct Up: ParsableCommand {
             destinations[route.module] = spilling(try logger.openOutput(route.path))
         }
         let stage = UpStage(
-            UpstreamDispatcher(certificate: certificate), inputCount: inputs.endingCount, output: output, feedback: feedback,
-            destinations: destinations, rejects: rejects, logger: logger)
+            UpstreamDispatcher(certificate: certificate, policy: policy.mode), inputCount: inputs.endingCount, output: output,
+            feedback: feedback, destinations: destinations, rejects: rejects, breaches: BreachLog(perSecond: policy.policyLog, logger),
+            logger: logger)
         try StageLoop(inputs: inputs, outputs: stage.all.map(\.writer), rejects: rejects).run(stage)
     }
 }

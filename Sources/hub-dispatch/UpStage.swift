@@ -13,6 +13,7 @@ final class UpStage: Stage {
     private let feedback: SpillWriter
     private let destinations: [UpstreamDispatcher.Module: SpillWriter]
     private let rejects: Rejects
+    private var breaches: BreachLog
     private let logger: Logger
     private var isTerminated = false
     private var wasFull = false
@@ -22,7 +23,7 @@ final class UpStage: Stage {
 
     init(
         _ dispatcher: UpstreamDispatcher, inputCount: Int, output: SpillWriter, feedback: SpillWriter,
-        destinations: [UpstreamDispatcher.Module: SpillWriter], rejects: Rejects, logger: Logger
+        destinations: [UpstreamDispatcher.Module: SpillWriter], rejects: Rejects, breaches: BreachLog, logger: Logger
     ) {
         self.dispatcher = dispatcher
         openInputs = inputCount
@@ -30,12 +31,15 @@ final class UpStage: Stage {
         self.feedback = feedback
         self.destinations = destinations
         self.rejects = rejects
+        self.breaches = breaches
         self.logger = logger
         all = [feedback, output] + destinations.values
     }
 
     func take(_ line: Line, from input: Int, now: Int64) -> String? {
-        switch dispatcher.route(line) {
+        let route = dispatcher.route(line)
+        if let breach = dispatcher.breach { breaches.note(breach, line, now: now) }
+        switch route {
         case .drop: break
         case .refused(let reason): return reason
         case .feedback: write(feedback) { line.appendUnchanged(to: &$0) }
@@ -88,11 +92,14 @@ final class UpStage: Stage {
 
     func report() {
         let counters = dispatcher.counters
+        func breaches(_ refusal: NodePolicy.Refusal) -> Int { counters.policy[refusal.rawValue] }
         logger.counters([
             "acknowledgements": counters.acknowledgements, "node_errors": counters.nodeErrors, "keepalives": counters.keepalives,
             "out": counters.out, "events": counters.events, "ca_requests": counters.caRequests, "refused": counters.refused,
             "rejected": rejects.count, "held_bytes": all.reduce(0) { $0 + $1.writer.pending },
-            "spilled_bytes": all.reduce(0) { $0 + $1.spilled },
+            "spilled_bytes": all.reduce(0) { $0 + $1.spilled }, "policy_other_node": breaches(.otherNode),
+            "policy_operation": breaches(.operation), "policy_type": breaches(.type), "policy_shape": breaches(.shape),
+            "policy_unlogged": self.breaches.unlogged,
         ])
     }
 }

@@ -27,10 +27,16 @@ struct HubWsserve: ParsableCommand {
             A node is what its certificate says, CN=system:node:<node>, O=system:nodes;
             the header node_id must say the same.
 
+            Started as root with --user, it reads the files and opens the port first. On SIGHUP
+            it reads the files as that user: then server.key must be readable for the user or
+            its group (chgrp and chmod 640), and the directory searchable. rootCA.key is never
+            read here, and that user should not be able to.
+
             EXAMPLES
               hub-wsserve --dir /etc/hub < send.jsonl > live.jsonl
               hub-wsserve --dir /etc/hub --listen 0.0.0.0:10000 - control.fifo
               hub-wsserve --insecure --listen 127.0.0.1:0 --print-port port
+              hub-wsserve --dir /etc/hub --user hub-ws --listen 0.0.0.0:443 < send.jsonl
 
             SIGNALS
               SIGTERM  sends what waits, closes all connections with 1001, ends
@@ -43,6 +49,7 @@ struct HubWsserve: ParsableCommand {
 
     @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
     @OptionGroup(title: "Address and certificates") var place: PlaceOptions
+    @OptionGroup(title: "Privileges") var privilege: PrivilegeOptions
     @OptionGroup(title: "Bounds") var bounds: BoundOptions
     @OptionGroup(title: "Input lines") var lines: LineOptions
     @OptionGroup(title: "Output") var outputs: OutputOptions
@@ -51,6 +58,7 @@ struct HubWsserve: ParsableCommand {
     func run() throws {
         let logger = log.logger("hub-wsserve")
         let (host, port) = try place.address()
+        let privileges = try privilege.account()
         let openFiles = OpenFiles.raiseLimit()
         let wakePipe = try WakePipe()
         let inputs = try [wakePipe.reader()] + lines.openInputs(input)
@@ -60,6 +68,13 @@ struct HubWsserve: ParsableCommand {
         frameLines.strict = false
         let frameRejects = try frameLines.makeRejects(logger)
         let context = try place.insecure ? nil : place.context()
+        var socket: ListeningSocket?
+        if let privileges {
+            let open = try ListeningSocket(host: host, port: port, backlog: EdgeServer.backlog)
+            if let file = place.printPort { try AtomicFile.write(Array("\(open.port)\n".utf8), to: file) }
+            try privileges.drop()
+            socket = open
+        }
         // Signals are blocked here, before the event loops' threads start and inherit that.
         let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects)
         let settings = bounds.settings(legacyIdentity: place.legacyIdentity, openFiles: openFiles)
@@ -68,15 +83,16 @@ struct HubWsserve: ParsableCommand {
         exchange.announce()
         let bound: Int
         do throws(ServeError) {
-            bound = try server.start(host: host, port: port)
+            bound = try server.start(host: host, port: port, socket: socket)
         } catch {
             throw Failure(error.code == .permission ? .noPermission : .cannotCreate, error.detail)
         }
-        if let file = place.printPort { try AtomicFile.write(Array("\(bound)\n".utf8), to: file) }
+        if let file = place.printPort, socket == nil { try AtomicFile.write(Array("\(bound)\n".utf8), to: file) }
+        if let privileges { logger.info("privileges_dropped", metadata: ["user": "\(privileges.name)"]) }
         logger.info("listening", metadata: ["address": "\(host)", "port": "\(bound)", "tls": "\(context != nil)"])
         let stage = ServeStage(
             exchange: exchange, server: server, output: output, frameRejects: frameRejects,
-            onReload: { reload(server, logger) },
+            onReload: { reload(server, privileges, logger) },
             onReport: { counters in
                 logger.notice("counters", metadata: Logger.Metadata(uniqueKeysWithValues: counters.map { ($0.name, "\($0.value)") }))
             })
@@ -84,14 +100,16 @@ struct HubWsserve: ParsableCommand {
         server.stop()
     }
 
-    private func reload(_ server: EdgeServer, _ logger: Logger) {
+    private func reload(_ server: EdgeServer, _ privileges: Privileges?, _ logger: Logger) {
         guard !place.insecure else { return }
         do {
             server.replace(try place.context())
             logger.notice("reloaded")
         } catch {
             // Serving on with the old ones is better than not serving.
-            let reason = (error as? Failure)?.message ?? "\(error)"
+            let failure = error as? Failure
+            let hint = failure?.status == .noPermission ? privileges.map { " (\($0.hint))" } ?? "" : ""
+            let reason = (failure?.message ?? "\(error)") + hint
             logger.error("reload_failed", metadata: ["reason": "\(LogText.printable(reason))"])
         }
     }

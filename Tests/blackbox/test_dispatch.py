@@ -309,3 +309,43 @@ def test_environment_gives_defaults():
     assert b"line=1" in run([DISPATCH, "down"], b"x" * 200 + b"\n", env={"HUB_MAX_LINE": "100"}).stderr
     done = run([DISPATCH, "down"], b"", env={"HUB_MAX_LINE": "lots"})
     assert done.returncode == 64 and b"HUB_MAX_LINE has a wrong value: 'lots'" in done.stderr
+
+
+FOREIGN = b'{"hub":{"kind":"up","node":"edge-0","session":7},"header":{"msg_id":"m"},"route":{"source":"edged","operation":"update","resource":"default/nodestatus/edge-1"}}\n'
+
+
+def policy_counters(*options):
+    """What is logged for 50 breaches, and the counters after them."""
+    arguments = [DISPATCH, "up", "--feedback", "/dev/null", "--policy", "node", "--log-format", "json", *options]
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(FOREIGN * 50 + FOREIGN.replace(b"edge-1", b"edge-0"))
+    process.stdin.flush()
+    passed = [process.stdout.readline() for _ in range(51 if options else 1)]
+    process.send_signal(signal.SIGUSR1)
+    logged = []
+    while not logged or logged[-1]["event"] != "counters":
+        logged.append(json.loads(process.stderr.readline()))
+    process.stdin.close()
+    assert process.wait(timeout=10) == 0
+    return passed, logged[:-1], logged[-1]
+
+
+def test_policy_refuses_and_counts_by_reason():
+    passed, logged, counters = policy_counters()
+    assert b"nodestatus/edge-0" in passed[0]
+    assert [line["event"] for line in logged] == ["reject"] * 50
+    assert (counters["policy_other_node"], counters["policy_type"], counters["refused"]) == ("50", "0", "50")
+
+
+def test_policy_dry_run_lets_pass_and_bounds_its_log():
+    passed, logged, counters = policy_counters("--policy-dry-run", "--policy-log", "3")
+    assert sum(b"nodestatus/edge-1" in line for line in passed) == 50
+    assert {line["event"] for line in logged} == {"policy"} and logged[0]["node"] == "edge-0"
+    # The 50 lines may fall into two seconds.
+    assert 3 <= len(logged) <= 6 and int(counters["policy_unlogged"]) == 50 - len(logged)
+    assert (counters["policy_other_node"], counters["refused"]) == ("50", "0")
+
+
+@pytest.mark.parametrize("options", [["--policy", "strict"], ["--policy-dry-run"], ["--policy", "node", "--policy-log", "-1"]])
+def test_wrong_policies_are_wrong_usage(options):
+    assert run([DISPATCH, "up", "--feedback", "/dev/null", *options], b"").returncode == 64

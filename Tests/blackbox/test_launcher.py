@@ -231,6 +231,37 @@ def test_a_key_that_may_not_be_read_is_77(tmp_path):
         shutil.rmtree(directory)
 
 
+def test_the_key_of_an_authority_that_is_elsewhere_is_not_needed(start, tmp_path):
+    assert run([program("hub-certs"), "prepare", "--dir", str(tmp_path / "hub")]).returncode == 0
+    (tmp_path / "hub" / "rootCA.key").unlink()
+    hub = start("--certs-listen", "none")
+    assert hub.wss and hub.stop() == 0
+    assert not (tmp_path / "hub" / "rootCA.key").exists()
+    done = hub_run(tmp_path / "hub")
+    assert done.returncode == 78 and b"rootCA.key" in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_the_two_that_strangers_reach_run_as_users_of_their_own(tmp_path):
+    home = Path("/tmp") / f"hub-{os.getpid()}-{time.monotonic_ns()}"
+    home.mkdir(mode=0o711)
+    shutil.chown(home, "daemon")
+    try:
+        options = [word for stage, user in (("wsserve", "nobody"), ("certs", "daemon")) for word in (f"--{stage}-opt=--user", f"--{stage}-opt={user}")]
+        hub = Hub(home, *options)
+        try:
+            with hub.connect("edge-0"):
+                for stage, user in (("wsserve", "nobody"), ("certs", "daemon"), ("queue", "root")):
+                    status = Path(f"/proc/{hub.pid(stage)}/status").read_text()
+                    assert f"\nUid:\t{pwd.getpwnam(user).pw_uid}\t" in status
+            assert os.stat(home / "rootCA.key").st_uid == os.stat(home / "issued.jsonl").st_uid == pwd.getpwnam("daemon").pw_uid
+            assert hub.stop() == 0, hub.errors
+        finally:
+            hub.kill()
+    finally:
+        shutil.rmtree(home)
+
+
 def test_a_missing_authority_is_78(tmp_path):
     assert run([program("hub-certs"), "prepare", "--dir", str(tmp_path / "hub")]).returncode == 0
     (tmp_path / "hub" / "rootCA.crt").unlink()

@@ -35,4 +35,24 @@ int64_t CHub_monotonic_ns(void);
 /// Microseconds since 1970.
 int64_t CHub_wall_us(void);
 
+/// The user id and the first group of the user `name`; 0, ENOENT when there is no such user, or another errno.
+int CHub_find_user(const char *name, uid_t *user, gid_t *group);
+
+/// The id of the group `name`; 0, ENOENT when there is no such group, or another errno.
+int CHub_find_group(const char *name, gid_t *group);
+
+/// Makes this process, all its threads, that user with that one group and without capabilities, for good. 0, or -1 and errno;
+/// EPERM also when a way back was left open.
+int CHub_become(uid_t user, gid_t group);
+
+/// No program that is executed from now on gets privileges, in this thread and those that it starts; 0, or -1 and errno.
+int CHub_forbid_new_privileges(void);
+
+/// No core dump and no debugger of the same user; 0, or -1 and errno.
+int CHub_forbid_dumps(void);
+
+/// A listening TCP socket on an IPv4 or IPv6 address, close-on-exec and non-blocking, or -1 and errno. `port` is the port that was asked
+/// for, and then the one that it has.
+int CHub_listen(const char *address, int *port, int backlog);
+
 #endif
