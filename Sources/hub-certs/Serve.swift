@@ -23,7 +23,12 @@ struct Serve: ParsableCommand {
                                 output, for 'taskmanager'; needs the node's certificate
             A request is signed when its own signature verifies and its subject is
             CN=system:node:NODE, O=system:nodes. Nothing else that it asks for is granted.
+            A certificate that is revoked, or has expired, is as good as none.
             Each signature is a line in issued.jsonl, on the disk before the answer leaves.
+
+            With --no-shared-token only tokens for one node ('hub-certs token --node') are
+            taken; the file 'token' is not renewed then, and 'keadm join' needs a token of
+            its own for every node.
 
             EXAMPLES
               hub-certs serve --dir /etc/hub > tasks.jsonl
@@ -34,8 +39,8 @@ struct Serve: ParsableCommand {
 
             SIGNALS
               SIGTERM  answers the requests that have begun, ends
-              SIGHUP   reads CA, keys and server certificate again; keeps the old ones if
-                       the new ones cannot be used
+              SIGHUP   reads CAs, keys, server certificate and revocations again; keeps
+                       the old ones if the new ones cannot be used
               SIGUSR1  logs one line of counters
 
             \(ExitStatus.help([.success, .usage, .noInput, .internalFault, .cannotCreate, .inputOutput, .noPermission, .configuration]))
@@ -51,6 +56,13 @@ struct Serve: ParsableCommand {
     var printPort: String?
     @Option(help: ArgumentHelp("Validity of a node's certificate.", valueName: "days"))
     var edgeDays: Int64 = Environment.option("edge-days", 365)
+    @Option(
+        help: ArgumentHelp("Time after its expiry in which a node's certificate still renews itself, and does nothing else.", valueName: "seconds"))
+    var renewalGrace: Seconds = Environment.option("renewal-grace", Seconds(0))
+    @Option(help: ArgumentHelp("Time by which a token may have expired.", valueName: "seconds"))
+    var tokenLeeway: Seconds = Environment.option("token-leeway", Seconds(0))
+    @Flag(inversion: .prefixedNo, help: "Take tokens that are not for one node.")
+    var sharedToken = true
     @OptionGroup var token: TokenOption
     @OptionGroup(title: "Bounds") var bounds: CertsBounds
     @OptionGroup(title: "Log") var log: LogOptions
@@ -67,10 +79,21 @@ struct Serve: ParsableCommand {
         OpenFiles.raiseLimit()
         var settings = bounds.settings
         settings.edgeDays = edgeDays
+        settings.renewalGrace = renewalGrace.nanoseconds / 1_000_000_000
+        settings.tokenLeeway = tokenLeeway.nanoseconds / 1_000_000_000
+        settings.takesSharedTokens = sharedToken
         let store = directory.store
-        let (authority, context) = try orFail("") { () throws(CertsError) in (try store.authority(), try store.serverContext()) }
+        let admitsExpired = settings.renewalGrace > 0
+        let files = try orFail("") { () throws(CertsError) in try ServedFiles(store, admitsExpired: admitsExpired) }
         var known = IssuedNodes(capacity: settings.maxNodes, perMinute: settings.nodeRate)
-        try orFail("") { () throws(CertsError) in try IssuedLog(store).forEachNode { known.restore($0) } }
+        var spent = SpentTokens()
+        let start = wallMicroseconds() / 1_000_000
+        try orFail("") { () throws(CertsError) in
+            try IssuedLog(store).forEach { record in
+                known.restore(record.node)
+                if let token = record.token, token.expiry > start { _ = spent.spend(token.id, expiry: token.expiry, now: start) }
+            }
+        }
 
         let wakePipe = try WakePipe()
         let output = try LineWriter.standardOutput()
@@ -80,10 +103,12 @@ struct Serve: ParsableCommand {
         let counters = CertsCounters()
         let outbox = TaskOutbox(limit: settings.maxUnsent) { wakePipe.wake() }
         let server = CertsServer(settings: settings, counters: counters, outbox: outbox) { logger.log($0) }
-        let keeper = Keeper(store: store, authority: authority, refresh: token.refresh, server: server, logger: logger)
+        let keeper = Keeper(
+            store: store, authority: files.authorities.signing, refresh: sharedToken ? token.refresh : nil, admitsExpired: admitsExpired,
+            server: server, logger: logger)
         keeper.renewToken()
         let bound = try orFail("") { () throws(CertsError) in
-            try server.start(host: host, port: port, store: store, authority: authority, context: context, known: known)
+            try server.start(host: host, port: port, store: store, files: files, known: known, spent: spent)
         }
         if let printPort { try AtomicFile.write(Array("\(bound)\n".utf8), to: printPort) }
         logger.info("listening", metadata: ["address": "\(host)", "port": "\(bound)", "nodes": "\(known.count)"])
@@ -105,20 +130,26 @@ struct Serve: ParsableCommand {
 private final class Keeper {
     private let store: CertificateStore
     private var authority: Authority
-    private let refresh: Int64
+    /// Seconds; nil leaves the file `token` alone.
+    private let refresh: Int64?
+    private let admitsExpired: Bool
     private let server: CertsServer
     private let logger: Logger
 
-    init(store: CertificateStore, authority: Authority, refresh: Int64, server: CertsServer, logger: Logger) {
+    init(
+        store: CertificateStore, authority: Authority, refresh: Int64?, admitsExpired: Bool, server: CertsServer, logger: Logger
+    ) {
         self.store = store
         self.authority = authority
         self.refresh = refresh
+        self.admitsExpired = admitsExpired
         self.server = server
         self.logger = logger
     }
 
     /// Writes a new token when it is time; if that fails, the next minute brings another attempt.
     func renewToken() {
+        guard let refresh else { return }
         do throws(CertsError) {
             let state = try store.renewToken(authority, refresh: refresh, now: wallMicroseconds() / 1_000_000)
             if let reason = state.reason { logger.info("token_renewed", metadata: ["reason": "\(reason)"]) }
@@ -129,10 +160,12 @@ private final class Keeper {
 
     func reload() {
         do throws(CertsError) {
-            let authority = try store.authority()
-            server.replace(authority, try store.serverContext())
-            self.authority = authority
-            logger.notice("reloaded")
+            let files = try ServedFiles(store, admitsExpired: admitsExpired)
+            server.replace(files)
+            authority = files.authorities.signing
+            logger.notice(
+                "reloaded",
+                metadata: ["authorities": "\(1 + files.authorities.others.count)", "revocations": "\(files.revocations.count)"])
         } catch {
             logger.error("reload_failed", metadata: ["reason": "\(error.description)"])
             return

@@ -53,7 +53,7 @@ struct BoundOptions: ParsableArguments {
         }
     }
 
-    func settings(legacyIdentity: Bool) -> ServeSettings {
+    func settings(_ place: PlaceOptions) -> ServeSettings {
         var settings = ServeSettings()
         settings.nodeLimit = nodeLimit
         settings.maxHandshakes = maxHandshakes
@@ -66,7 +66,8 @@ struct BoundOptions: ParsableArguments {
         settings.ping = ping.nanoseconds
         settings.drain = drain.nanoseconds
         settings.threads = threads ?? EdgeServer.coreCount
-        settings.legacyIdentity = legacyIdentity
+        settings.legacyIdentity = place.legacyIdentity
+        settings.closesExpired = place.closeExpired
         return settings
     }
 }
