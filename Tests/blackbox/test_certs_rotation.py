@@ -4,7 +4,6 @@ and what `hub-certs` answers at each stage."""
 import hashlib
 import http.client
 import json
-import signal
 import socket
 import ssl
 import subprocess
@@ -12,7 +11,7 @@ import threading
 
 import pytest
 from certs_kit import (
-    CERTS, Server, csr, forge, home, openssl, pem_body, prepare, server, start,
+    CERTS, Server, csr, forge, hang_up, home, openssl, pem_body, prepare, server, start,
 )  # fixtures among them
 from conftest import run, wait_until
 from cryptography import x509
@@ -28,11 +27,7 @@ def rotate(home, step, *options, status=0):
 
 
 def reload(server):
-    before = len([line for line in server.process.errors if b"event=reloaded" in line])
-    server.process.process.send_signal(signal.SIGHUP)
-    server.process._wait(
-        server.process.errors, lambda lines: len([line for line in lines if b"event=reloaded" in line]) > before, 20, "the reload"
-    )
+    assert b"event=reloaded" in hang_up(server.process)
 
 
 def first_pem(path):
