@@ -41,9 +41,10 @@ extension CertificateStore {
             guard let key = try self.key(of: certificate), try existingKey(.nextKey).map({ certificate.belongs(to: $0) }) != true else {
                 continue
             }
-            former.append(try attempt("cannot use \(path(.oldKey))") { () throws(TLSError) in
-                try JoinTokens(authority: certificate, key: key.block.der)
-            })
+            former.append(
+                try attempt("cannot use \(path(.oldKey))") { () throws(TLSError) in
+                    try JoinTokens(authority: certificate, key: key.block.der)
+                })
         }
         return try attempt("cannot use \(path(.authority))") { () throws(TLSError) in
             try AuthoritySet(signing: signing, others: others, formerTokens: former)

@@ -57,7 +57,8 @@ struct Serve: ParsableCommand {
     @Option(help: ArgumentHelp("Validity of a node's certificate.", valueName: "days"))
     var edgeDays: Int64 = Environment.option("edge-days", 365)
     @Option(
-        help: ArgumentHelp("Time after its expiry in which a node's certificate still renews itself, and does nothing else.", valueName: "seconds"))
+        help: ArgumentHelp(
+            "Time after its expiry in which a node's certificate still renews itself, and does nothing else.", valueName: "seconds"))
     var renewalGrace: Seconds = Environment.option("renewal-grace", Seconds(0))
     @Option(help: ArgumentHelp("Time by which a token may have expired.", valueName: "seconds"))
     var tokenLeeway: Seconds = Environment.option("token-leeway", Seconds(0))

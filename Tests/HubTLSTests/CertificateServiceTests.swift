@@ -40,7 +40,9 @@ internal import Testing
 
     @Test("the CA is for everybody, in DER")
     func authority() {
-        #expect(begin("/ca.crt") == .answer(CertsResponse(200, type: "application/pkix-cert", body: service.authorities.signing.certificate.der)))
+        #expect(
+            begin("/ca.crt")
+                == .answer(CertsResponse(200, type: "application/pkix-cert", body: service.authorities.signing.certificate.der)))
         #expect(begin("/ca.crt?x=1") == begin("/ca.crt"))
     }
 

@@ -9,7 +9,9 @@ internal import Testing
         CertificateFacts(serial: serial, notBefore: notBefore, notAfter: .max)
     }
 
-    @Test("an entry of a node refuses what begins at its time or before, and nobody else's", arguments: [(99, true), (100, true), (101, false)])
+    @Test(
+        "an entry of a node refuses what begins at its time or before, and nobody else's",
+        arguments: [(99, true), (100, true), (101, false)])
     func bound(notBefore: Int64, isRefused: Bool) {
         var list = RevocationList()
         list.add(RevocationList.Entry(node: "a", until: 100))

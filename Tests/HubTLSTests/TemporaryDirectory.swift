@@ -20,7 +20,8 @@ final class TemporaryDirectory {
 
     deinit {
         for name in [
-            "rootCA.crt", "rootCA.key", "rootCA-next.key", "rootCA-old.key", "rootCA-cross.crt", "server.crt", "server.key", "token", "issued.jsonl",
+            "rootCA.crt", "rootCA.key", "rootCA-next.key", "rootCA-old.key", "rootCA-cross.crt", "server.crt", "server.key", "token",
+            "issued.jsonl",
             "revoked.jsonl", ".lock",
         ] { remove(name) }
         _ = unsafe rmdir("\(path)/d")

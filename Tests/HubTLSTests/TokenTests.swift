@@ -57,7 +57,8 @@ internal import Testing
     @Test("the algorithm must be HS256, whoever signed")
     func algorithms() throws {
         let claims = #"{"exp":1900000000}"#
-        #expect(try verify(forge(#"{"alg":"HS256","typ":"JWT"}"#, claims, secret: key.block.der)) == .valid(JoinClaims(until: 1_900_000_000)))
+        #expect(
+            try verify(forge(#"{"alg":"HS256","typ":"JWT"}"#, claims, secret: key.block.der)) == .valid(JoinClaims(until: 1_900_000_000)))
         for header in [#"{"alg":"none"}"#, #"{"alg":"HS512"}"#, #"{"alg":"hs256"}"#, #"{"typ":"JWT"}"#, "{}", "[]", ""] {
             #expect(try verify(forge(header, claims, secret: key.block.der)) == .invalid)
         }
