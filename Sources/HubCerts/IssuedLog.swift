@@ -131,7 +131,7 @@ package struct IssuedLog: Sendable {
 
     /// Calls `body` with each record, in order. Lines that are no records are skipped; a last line without its end is completed,
     /// so that the next record stands on a line of its own.
-    package func forEach(_ body: (IssuedRecord) -> Void) throws(CertsError) {
+    package func forEachRecord(_ body: (IssuedRecord) -> Void) throws(CertsError) {
         guard unsafe access(path, F_OK) == 0 || errno != ENOENT else { return }
         let descriptor = try open()
         var pending: [UInt8] = []

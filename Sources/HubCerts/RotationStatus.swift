@@ -33,7 +33,7 @@ extension CertificateStore {
         let trusted = try trusted()
         let revocations = try revocations()
         var latest: [String: IssuedRecord] = [:]
-        try IssuedLog(self).forEach { latest[$0.node] = $0 }
+        try IssuedLog(self).forEachRecord { latest[$0.node] = $0 }
         var rows: [RotationStatus.Row] = []
         for (number, certificate) in trusted.enumerated() {
             let hash = try attempt("cannot read \(path(.authority))") { () throws(TLSError) in Digest.hex(try certificate.sha256) }

@@ -35,11 +35,14 @@ package struct ClientTrust: Sendable {
 
     /// Judges a connection that was verified under `earlier`.
     ///
+    /// - Parameter facts: of its certificate; asked for if they matter.
     /// - Parameter node: whose session it is.
     /// - Parameter now: seconds since 1970; nil lets expired certificates be.
-    func problem(_ tls: TLSHandler, of node: String, verifiedUnder earlier: ClientTrust, now: Int64?) -> Problem? {
+    func problem(
+        _ facts: @autoclosure () -> CertificateFacts?, _ tls: TLSHandler, of node: String, verifiedUnder earlier: ClientTrust, now: Int64?
+    ) -> Problem? {
         if revocations.concerns(node) || now != nil {
-            guard let facts = tls.peer?.facts else { return .untrusted }
+            guard let facts = facts() else { return .untrusted }
             if revocations.refuses(facts, of: node) { return .revoked }
             if let now, facts.notAfter < now { return .expired }
         }

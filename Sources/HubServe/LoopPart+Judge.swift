@@ -42,7 +42,7 @@ extension LoopPart {
 extension EdgeConnection {
     fileprivate func problem(_ trust: ClientTrust, after earlier: ClientTrust, now: Int64?) -> ClientTrust.Problem? {
         guard let tls = try? context?.pipeline.syncOperations.handler(type: TLSHandler.self) else { return nil }
-        return trust.problem(tls, of: node, verifiedUnder: earlier, now: now)
+        return trust.problem(tls.peer?.facts, tls, of: node, verifiedUnder: earlier, now: now)
     }
 }
 

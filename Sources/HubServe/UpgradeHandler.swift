@@ -135,7 +135,7 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// The handshake may be older than the last reload, and a resumed one does not look at the time.
     private func trustProblem(_ node: String) -> ClientTrust.Problem? {
         guard let tls, let trust, let current = exchange.trust.withLock({ $0 }) else { return nil }
-        return current.problem(tls, of: node, verifiedUnder: trust, now: wallMicroseconds() / 1_000_000)
+        return current.problem(peer?.facts, tls, of: node, verifiedUnder: trust, now: wallMicroseconds() / 1_000_000)
     }
 
     /// NIOWebSocket checks version and key and computes the answer's headers; it does so at once.

@@ -31,7 +31,7 @@ struct HubCertsCommand: ParsableCommand {
             \(ExitStatus.help(hubCertsStatuses))
             """,
         version: hubVersion,
-        subcommands: [Prepare.self, Token.self, Serve.self, Revoke.self, Allow.self, RotateCA.self])
+        subcommands: [Prepare.self, Token.self, Serve.self, Revoke.self, Allow.self, RevocationLists.self, RotateCA.self])
 }
 
 let hubCertsStatuses: [ExitStatus] = [

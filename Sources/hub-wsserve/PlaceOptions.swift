@@ -31,7 +31,7 @@ struct PlaceOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Certificates that are refused, as 'hub-certs revoke' lists them; none without the file. (default: revoked.jsonl in --dir)",
+            "Certificates that are refused, as 'hub-certs revoke' lists them; none without the file. (default: revoked.jsonl beside the CA)",
             valueName: "file"))
     var revoked: String?
 
@@ -76,7 +76,10 @@ struct PlaceOptions: ParsableArguments {
     }
 
     private func revocations() throws -> RevocationList {
-        let path = path("revoked", revoked, "revoked.jsonl")
+        // Beside the CA, wherever that is: a list that nobody finds would let in whom it names.
+        let authority = path("ca", ca, "rootCA.crt")
+        let place = authority.lastIndex(of: "/").map { String(authority[...$0]) } ?? ""
+        let path = revoked ?? Environment.optional("revoked", String.self) ?? "\(place)revoked.jsonl"
         let content: [UInt8]
         do throws(PipeError) {
             content = try Descriptor.contents(of: path, limit: RevocationList.maxFile)

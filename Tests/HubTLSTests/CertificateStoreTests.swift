@@ -120,7 +120,7 @@ internal import Testing
         let log = IssuedLog(store)
         func nodes() throws -> [String] {
             var found: [String] = []
-            try log.forEach { found.append($0.node) }
+            try log.forEachRecord { found.append($0.node) }
             return found
         }
         #expect(try nodes() == [])

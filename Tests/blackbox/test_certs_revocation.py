@@ -131,6 +131,31 @@ def test_a_list_that_cannot_be_read_lets_nobody_in_by_mistake(home, start):
     assert server.enroll(csr())[0] == 200
 
 
+def test_others_can_check_a_crl(server, home, tmp_path):
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        server.join(tmp_path / str(number), f"edge-{number}")
+
+    def judge():
+        (tmp_path / "crl.pem").write_text(certs(home, "crl") + "\n")
+        common = ["openssl", "verify", "-crl_check", "-x509_strict", "-CAfile", home / "rootCA.crt", "-CRLfile", tmp_path / "crl.pem"]
+        return [run([*common, tmp_path / str(number) / "client.crt"]) for number in range(2)]
+
+    assert [done.returncode for done in judge()] == [0, 0]
+    certs(home, "revoke", "edge-0")
+    revoked, good = judge()
+    assert b"certificate revoked" in revoked.stderr and good.returncode == 0
+    crl = x509.load_pem_x509_crl((tmp_path / "crl.pem").read_bytes())
+    assert [entry.serial_number for entry in crl] == [int(server.issued()[0]["serial"], 16)]
+    ca = x509.load_pem_x509_certificate((home / "rootCA.crt").read_bytes())
+    assert crl.is_signature_valid(ca.public_key()) and crl.next_update_utc == ca.not_valid_after_utc
+    # While two authorities hold, there are two lists.
+    for step in ("begin", "switch"):
+        assert run([CERTS, "rotate-ca", step, "--dir", str(home)]).returncode == 0
+    revoked, good = judge()
+    assert b"certificate revoked" in revoked.stderr and good.returncode == 0
+
+
 def test_revocations_at_once_are_all_kept(home):
     started = [subprocess.Popen([CERTS, "revoke", f"edge-{number}", "--dir", home], stderr=subprocess.DEVNULL) for number in range(8)]
     assert [process.wait(60) for process in started] == [0] * 8

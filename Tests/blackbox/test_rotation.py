@@ -185,3 +185,14 @@ def test_edges_stay_connected_while_certificates_change(tmp_path):
             swarm.stop(60)
         statuses = [wsserve.stop(60), certs.process.stop(60)]
     assert statuses == [0, 0]
+
+
+def test_a_revocation_reaches_a_whole_hub_by_sighup(hub):
+    edges = [hub.connect("edge-0"), hub.connect("edge-1")]
+    for edge in edges:
+        hub.wait_message(lambda message: message["route"]["operation"] == "connected" and message["route"]["resource"] == f"node/{edge.node}")
+    assert run([CERTS, "revoke", "edge-0", "--dir", str(hub.directory)]).returncode == 0
+    hub.process.send_signal(signal.SIGHUP)
+    hub.wait_message(lambda message: message["route"]["operation"] == "disconnected" and message["route"]["resource"] == "node/edge-0")
+    hub.wait_errors(b'reason="certificate revoked"')
+    assert not any(message["route"]["resource"] == "node/edge-1" and message["route"]["operation"] == "disconnected" for message in hub.messages())
