@@ -31,6 +31,7 @@ extension CertificateStore {
     package func prepare(_ settings: PrepareSettings, now: Int64) throws(CertsError) -> [PrepareStep] {
         try makeDirectory()
         return try withLock { () throws(CertsError) in
+            try settle()
             var steps: [PrepareStep] = []
             let authority = try prepareAuthority(now, &steps)
             try prepareServer(authority, settings, now, &steps)
@@ -43,8 +44,9 @@ extension CertificateStore {
 
     private func prepareAuthority(_ now: Int64, _ steps: inout [PrepareStep]) throws(CertsError) -> Authority {
         let key = try existingKey(.authorityKey)
-        if try readIfPresent(.authority) != nil {
-            guard key != nil else {
+        if let content = try readIfPresent(.authority) {
+            let fitting = try self.key(of: parseCertificates(content, .authority)[0])
+            guard key != nil || fitting != nil else {
                 let problem = "there is a CA certificate at \(path(.authority)) but no key at \(path(.authorityKey))"
                 throw CertsError(.malformed, "\(problem): put the key there, or remove the certificate")
             }
@@ -56,7 +58,7 @@ extension CertificateStore {
         }
         let usedKey = if let key { key } else { try makeKey(.authorityKey, &steps) }
         let authority = try attempt("cannot make a CA") { () throws(TLSError) in try Authority.make(key: usedKey, now: now) }
-        try write(authority.certificate, to: .authority)
+        try write([authority.certificate], to: .authority)
         steps.append(PrepareStep(file: .authority, reason: "missing"))
         return authority
     }
@@ -64,27 +66,36 @@ extension CertificateStore {
     private func prepareServer(
         _ authority: Authority, _ settings: PrepareSettings, _ now: Int64, _ steps: inout [PrepareStep]
     ) throws(CertsError) {
-        let existing: Certificate? =
-            if let content = try readIfPresent(.server) { try parseCertificate(content, .server) } else { nil }
+        let existing: [Certificate]
+        if let content = try readIfPresent(.server) { existing = try parseCertificates(content, .server) } else { existing = [] }
         let key = try existingKey(.serverKey)
-        guard let reason = reasonToReissue(existing, key, authority, settings.names, now) else { return }
+        let chain = try crossChain(above: authority.certificate)
+        guard let reason = reasonToReissue(existing, key, authority, chain, settings.names, now) else { return }
         let usedKey = if let key { key } else { try makeKey(.serverKey, &steps) }
+        try issueServer(authority, key: usedKey, settings, existing: existing.first, now)
+        steps.append(PrepareStep(file: .server, reason: reason))
+    }
+
+    /// Writes a server certificate with the chain that leads from it to every authority that an edge may trust.
+    func issueServer(
+        _ authority: Authority, key: PrivateKey, _ settings: PrepareSettings, existing: Certificate?, _ now: Int64
+    ) throws(CertsError) {
         var names = settings.names
         if names.isEmpty { names = existing?.names ?? [] }
         if names.isEmpty { names = Self.localNames }
         let certificate = try attempt("cannot make a server certificate") { () throws(TLSError) in
             try authority.serverCertificate(
-                names: names.sorted { $0.description < $1.description }, key: usedKey.publicKey, days: settings.serverDays, now: now)
+                names: names.sorted { $0.description < $1.description }, key: key.publicKey, days: settings.serverDays, now: now)
         }
-        try write(certificate, to: .server)
-        steps.append(PrepareStep(file: .server, reason: reason))
+        try write([certificate] + crossChain(above: authority.certificate), to: .server)
     }
 
     /// - Returns: nil when the certificate can stay.
     private func reasonToReissue(
-        _ certificate: Certificate?, _ key: PrivateKey?, _ authority: Authority, _ names: Set<SubjectName>, _ now: Int64
+        _ existing: [Certificate], _ key: PrivateKey?, _ authority: Authority, _ chain: [Certificate], _ names: Set<SubjectName>,
+        _ now: Int64
     ) -> String? {
-        guard let certificate else { return "missing" }
+        guard let certificate = existing.first else { return "missing" }
         guard let key, certificate.belongs(to: key) else { return "its key is another" }
         guard let start = certificate.notBefore, let end = certificate.notAfter, end > now else { return "expired" }
         guard end - now > min(Self.renewalMargin, (end - start) / 3) else { return "near its end" }
@@ -96,7 +107,9 @@ extension CertificateStore {
         // One that was taken over may have more names than are asked for; one that was made here has exactly those.
         let isOurs = certificate.subject.values(.commonName) == [Authority.serverName]
         let fits = names.isEmpty || (isOurs ? certificate.names == names : certificate.names.isSuperset(of: names))
-        return fits ? nil : "names changed"
+        guard fits else { return "names changed" }
+        // Somebody else's file may hold the CA beside it.
+        return !isOurs || existing.dropFirst().map(\.der) == chain.map(\.der) ? nil : "chain changed"
     }
 
     /// Less than this, in seconds, is near the end of a server certificate.
@@ -106,13 +119,7 @@ extension CertificateStore {
         .dns("localhost"), .address([127, 0, 0, 1]), .address([UInt8](repeating: 0, count: 15) + [1]),
     ]
 
-    private func existingKey(_ file: File) throws(CertsError) -> PrivateKey? {
-        guard var content = try readIfPresent(file) else { return nil }
-        defer { Secret.cleanse(&content) }
-        return try parseKey(content, file)
-    }
-
-    private func makeKey(_ file: File, _ steps: inout [PrepareStep]) throws(CertsError) -> PrivateKey {
+    func makeKey(_ file: File, _ steps: inout [PrepareStep]) throws(CertsError) -> PrivateKey {
         let key = try attempt("cannot make a key") { () throws(TLSError) in try PrivateKey.generate() }
         var text = try attempt("cannot make a key") { () throws(TLSError) in try key.pem }
         defer { Secret.cleanse(&text) }
@@ -121,7 +128,7 @@ extension CertificateStore {
         return key
     }
 
-    private func write(_ certificate: Certificate, to file: File) throws(CertsError) {
-        try write(try attempt("cannot encode a certificate") { () throws(TLSError) in try certificate.pem }, to: file)
+    func write(_ certificates: [Certificate], to file: File) throws(CertsError) {
+        try write(try attempt("cannot encode a certificate") { () throws(TLSError) in try Certificate.pem(certificates) }, to: file)
     }
 }

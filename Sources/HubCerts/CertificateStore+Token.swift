@@ -18,11 +18,11 @@ extension CertificateStore {
         if let content = try readIfPresent(.token) {
             let text = Array(content.drop { $0 <= 0x20 }.prefix { $0 > 0x20 })
             switch authority.tokens.verify(joinToken: text, now: now) {
-            case .valid(let until) where until - now > 2 * refresh: reason = "lives too long"
-            case .valid(let until) where until - now > refresh: return TokenState(reason: nil, renewAt: until - refresh)
+            case .valid(let claims) where claims.until - now > 2 * refresh: reason = "lives too long"
+            case .valid(let claims) where claims.until - now > refresh: return TokenState(reason: nil, renewAt: claims.until - refresh)
             case .valid: reason = "due"
             case .expired: reason = "expired"
-            case .invalid: reason = "not of this CA"
+            case .invalid, .early: reason = "not of this CA"
             }
         } else {
             reason = "missing"

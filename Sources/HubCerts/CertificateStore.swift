@@ -18,14 +18,21 @@ package struct CertificateStore: Sendable {
         case authorityKey = "rootCA.key"
         case server = "server.crt"
         case serverKey = "server.key"
+        /// The CA that `rotate-ca begin` made, until it signs.
+        case nextKey = "rootCA-next.key"
+        /// The CA that signed before, until it is dropped.
+        case oldKey = "rootCA-old.key"
+        /// Each CA's key certified by the one before it, newest first.
+        case cross = "rootCA-cross.crt"
+        case revoked = "revoked.jsonl"
         case token
         case issued = "issued.jsonl"
         case lock = ".lock"
 
         var mode: UInt32 {
             switch self {
-            case .authority, .server: 0o644
-            case .authorityKey, .serverKey, .token, .issued, .lock: 0o600
+            case .authority, .server, .cross, .revoked: 0o644
+            case .authorityKey, .nextKey, .oldKey, .serverKey, .token, .issued, .lock: 0o600
             }
         }
     }
@@ -48,47 +55,37 @@ package struct CertificateStore: Sendable {
         }
     }
 
-    private func read(_ file: File, _ what: String) throws(CertsError) -> [UInt8] {
+    func read(_ file: File, _ what: String) throws(CertsError) -> [UInt8] {
         guard let content = try readIfPresent(file) else {
             throw CertsError(.missing, "there is no \(what) at \(path(file)); 'hub-certs prepare --dir \(directory)' makes it")
         }
         return content
     }
 
-    /// The authority with its key.
-    package func authority() throws(CertsError) -> Authority {
-        let certificate = try certificate(.authority, "CA certificate")
-        let key = try key(.authorityKey, "CA key")
-        return try attempt("cannot use \(path(.authority)) and \(path(.authorityKey))") { () throws(TLSError) in
-            try Authority(certificate: certificate, key: key)
-        }
-    }
-
-    /// A TLS context for the HTTPS side: a client certificate is asked for, and if one comes, the authority must have signed it.
-    package func serverContext() throws(CertsError) -> TLSContext {
+    /// A TLS context for the HTTPS side: a client certificate is asked for, and if one comes, an authority must have signed it.
+    /// - Parameter admitsExpired: it may have expired.
+    package func serverContext(admitsExpired: Bool = false) throws(CertsError) -> TLSContext {
         let authorities = try read(.authority, "CA certificate")
         let chain = try read(.server, "server certificate")
         var secret = try read(.serverKey, "server key")
         defer { Secret.cleanse(&secret) }
         return try attempt("cannot use \(path(.server)) and \(path(.serverKey))") { () throws(TLSError) in
             let identity = try TLSIdentity(certificates: chain, privateKey: secret)
-            return try TLSContext.server(
-                TLSServerSettings(identity: identity, clientAuthorities: authorities, clientCertificate: .optional))
+            var settings = TLSServerSettings(identity: identity, clientAuthorities: authorities, clientCertificate: .optional)
+            settings.admitsExpiredClients = admitsExpired
+            return try TLSContext.server(settings)
         }
     }
 
-    private func certificate(_ file: File, _ what: String) throws(CertsError) -> Certificate {
-        try parseCertificate(try read(file, what), file)
-    }
-
-    private func key(_ file: File, _ what: String) throws(CertsError) -> PrivateKey {
+    func key(_ file: File, _ what: String) throws(CertsError) -> PrivateKey {
         var content = try read(file, what)
         defer { Secret.cleanse(&content) }
         return try parseKey(content, file)
     }
 
-    func parseCertificate(_ content: [UInt8], _ file: File) throws(CertsError) -> Certificate {
-        try attempt("cannot use \(path(file))") { () throws(TLSError) in try Certificate.read(pem: content) }
+    /// All certificates of a file, of which there is at least one.
+    func parseCertificates(_ content: [UInt8], _ file: File) throws(CertsError) -> [Certificate] {
+        try attempt("cannot use \(path(file))") { () throws(TLSError) in try Certificate.readAll(pem: content) }
     }
 
     func parseKey(_ content: [UInt8], _ file: File) throws(CertsError) -> PrivateKey {

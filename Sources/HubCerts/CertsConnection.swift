@@ -1,5 +1,6 @@
 // One HTTPS connection: HTTP/1.1 requests one after the other, each with a deadline and a bounded body.
 
+internal import HubMessage
 internal import HubPipe
 internal import HubTLS
 internal import NIOCore
@@ -35,6 +36,9 @@ final class CertsConnection: ChannelInboundHandler {
     private let loop: CertsLoop
     private var state = State.handshaking
     private var identity = ClientIdentity.none
+    private var facts: CertificateFacts?
+    /// The files were read again since this connection began: it answers one more request, and believes no client certificate.
+    private var isRetired = false
     private var remote = ""
     private var context: ChannelHandlerContext?
     private var deadline: Scheduled<Void>?
@@ -66,6 +70,7 @@ final class CertsConnection: ChannelInboundHandler {
         if let completed = event as? TLSHandshakeCompleted {
             hasHandshake = true
             identity = ClientIdentity(completed.peer)
+            facts = completed.peer?.facts
             if case .handshaking = state { state = .idle }
             if loop.isDraining { close() }
         }
@@ -91,6 +96,20 @@ final class CertsConnection: ChannelInboundHandler {
         case .idle, .handshaking: close()
         case .receiving, .discarding, .waiting, .writing, .lingering, .ended: break
         }
+    }
+
+    /// The files have been read again.
+    func retire() {
+        isRetired = true
+        if case .idle = state { close() }
+    }
+
+    /// A client certificate that was verified under authorities which may have gone.
+    private var isStale: Bool { isRetired && identity != .none }
+
+    private func sendStale() {
+        loop.counters.add(.limited)
+        send(CertsResponse(503, "try again").with("Retry-After", "1").closing())
     }
 
     private func end() {
@@ -140,10 +159,12 @@ final class CertsConnection: ChannelInboundHandler {
         request = head
         isRequestOpen = true
         arm(.nanoseconds(loop.settings.requestTimeout))
+        guard !isStale else { return sendStale() }
         let admission = loop.service.begin(
             CertsRequest(
                 method: head.method.rawValue, target: head.uri, nodeNames: head.headers["NodeName"],
-                authorizations: head.headers["Authorization"], identity: identity, remote: remote), now: loop.now)
+                authorizations: head.headers["Authorization"], identity: identity, facts: facts, remote: remote),
+            now: loop.now)
         if let length = head.headers.first(name: "Content-Length").flatMap({ Int($0) }), length > loop.settings.maxBody {
             return sendTooLarge()
         }
@@ -191,6 +212,7 @@ final class CertsConnection: ChannelInboundHandler {
         case .receiving(let receiving):
             loop.buffered -= receiving.body.count
             state = .idle
+            guard !isStale else { return sendStale() }
             answer(loop.service.finish(receiving.task, body: receiving.body, now: loop.now))
         case .discarding(let response, _): send(response)
         case .lingering: close()
@@ -205,7 +227,7 @@ final class CertsConnection: ChannelInboundHandler {
             let number = wait()
             loop.journal.append(record) { isWritten in
                 // The signature counts, whether or not its client is still there.
-                if isWritten { self.loop.service.recorded(record) } else { self.loop.counters.add(.failedWrites) }
+                if isWritten { self.loop.service.recorded(record) } else { self.loop.service.unrecorded(record) }
                 self.resume(number, isWritten ? response : CertsResponse(503, "the signature cannot be recorded").with("Retry-After", "30"))
             }
         case .afterLine(let response, let line):
@@ -243,7 +265,7 @@ final class CertsConnection: ChannelInboundHandler {
         state = .writing
         hasAnswered = true
         arm(.nanoseconds(loop.settings.requestTimeout))
-        let closes = response.closes || loop.isDraining || !request.isKeepAlive
+        let closes = response.closes || isRetired || loop.isDraining || !request.isKeepAlive
         var headers = HTTPHeaders(response.headers.map { ($0.name, $0.value) })
         headers.add(name: "Content-Length", value: "\(response.body.count)")
         headers.add(name: "Date", value: Timestamp.http(loop.now))

@@ -20,6 +20,8 @@ package struct CertsError: Error, Sendable, Equatable, CustomStringConvertible {
         case write
         /// The address cannot be listened on.
         case listen
+        /// It is not the time for this step.
+        case refused
         /// OpenSSL or the system failed in a way that input cannot cause.
         case fault
     }

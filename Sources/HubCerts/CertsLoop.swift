@@ -55,6 +55,11 @@ final class CertsLoop {
         for connection in connections.values { connection.drain() }
     }
 
+    /// Connections that began before the files were read again end once the request that they are at is answered.
+    func retire() {
+        for connection in connections.values { connection.retire() }
+    }
+
     var now: Int64 { wallMicroseconds() / 1_000_000 }
 }
 

@@ -33,18 +33,21 @@ package struct CertsRequest: Sendable {
     /// All values of `Authorization`.
     package var authorizations: [String]
     package var identity: ClientIdentity
+    /// Of the client's certificate.
+    package var facts: CertificateFacts?
     /// The address of the client, without its port.
     package var remote: String
 
     package init(
         method: String, target: String, nodeNames: [String] = [], authorizations: [String] = [], identity: ClientIdentity = .none,
-        remote: String = ""
+        facts: CertificateFacts? = nil, remote: String = ""
     ) {
         self.method = method
         self.target = target
         self.nodeNames = nodeNames
         self.authorizations = authorizations
         self.identity = identity
+        self.facts = facts
         self.remote = remote
     }
 }

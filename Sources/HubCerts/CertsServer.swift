@@ -2,7 +2,7 @@
 
 internal import HubAccept
 package import HubPipe
-package import HubTLS
+internal import HubTLS
 internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
@@ -51,11 +51,13 @@ package final class CertsServer: Sendable {
     ///
     /// - Parameters:
     ///   - socket: taken over, if it is open already.
+    ///   - files: what holds now.
     ///   - known: nodes that have got a certificate in an earlier run.
+    ///   - spent: one-time tokens that were used in an earlier run.
     /// - Returns: the port, which the system chose if `port` was 0.
     package func start(
-        host: String, port: Int, socket: ListeningSocket? = nil, store: CertificateStore, authority: Authority, context: TLSContext,
-        known: IssuedNodes
+        host: String, port: Int, socket: ListeningSocket? = nil, store: CertificateStore, files: ServedFiles,
+        known: IssuedNodes, spent: SpentTokens
     ) throws(CertsError) -> Int {
         let eventLoop = group.next()
         let (settings, counters, outbox, notify, open, pool) = (settings, counters, outbox, notify, open, pool)
@@ -63,13 +65,13 @@ package final class CertsServer: Sendable {
         do {
             let bound = try eventLoop.submit {
                 let service = CertsService(
-                    authority: authority, nodes: known,
+                    authorities: files.authorities, nodes: known, spent: spent,
                     failures: FailureLimiter(limit: settings.tokenFailures, capacity: settings.maxAddresses),
-                    edgeDays: settings.edgeDays, counters: counters, notify: notify)
+                    rules: EnrollmentRules(settings, files.revocations), counters: counters, notify: notify)
                 let journal = SigningJournal(log: IssuedLog(store), eventLoop: eventLoop, pool: pool, notify: notify)
                 let loop = CertsLoop(
                     eventLoop: eventLoop, settings: settings, service: service, counters: counters, journal: journal, outbox: outbox,
-                    context: context, open: open, notify: notify)
+                    context: files.context, open: open, notify: notify)
                 return NIOLoopBound(loop, eventLoop: eventLoop)
             }.wait()
             loop.set(bound)
@@ -139,11 +141,14 @@ package final class CertsServer: Sendable {
     }
 
     /// New connections and signatures use these, from the return of the call on. Not for the event loop.
-    package func replace(_ authority: Authority, _ context: TLSContext) {
+    package func replace(_ files: ServedFiles) {
         guard let bound = loop.current else { return }
+        let settings = settings
         try? bound.eventLoop.submit {
-            bound.value.service.authority = authority
-            bound.value.context = context
+            bound.value.service.authorities = files.authorities
+            bound.value.service.rules = EnrollmentRules(settings, files.revocations)
+            bound.value.context = files.context
+            bound.value.retire()
         }.wait()
     }
 

@@ -5,7 +5,8 @@
 //
 // Differs from KubeEdge v1.23.1 (cloud/pkg/cloudhub/servers/httpserver): a shared certificate `kubeedge.io` renews nothing, the two POST
 // routes need the node's certificate, and `GET /node/{node}` tells nobody without a credential which nodes exist. It answers 404 then,
-// because `keadm join` asks without one and goes on only after 404.
+// because `keadm join` asks without one and goes on only after 404. A certificate that is revoked or has expired is as good as none, and a
+// token for one node is good for that node alone.
 
 internal import HubMessage
 package import HubPipe
@@ -15,7 +16,7 @@ internal import HubTLS
 package final class CertsService {
     /// What a request that passed `begin` waits for.
     package enum Task: Sendable, Equatable {
-        case enroll(node: String, IssuedRecord.Credential, remote: String)
+        case enroll(node: String, IssuedRecord.Credential, remote: String, token: JoinClaims? = nil)
         case upgrade(node: String)
         case status(node: String, type: String, task: String)
     }
@@ -36,22 +37,24 @@ package final class CertsService {
     }
 
     /// Replaced when the files are read again.
-    package var authority: Authority
+    package var authorities: AuthoritySet
+    package var rules: EnrollmentRules
     package private(set) var nodes: IssuedNodes
-    private let edgeDays: Int64
+    package private(set) var spent: SpentTokens
     private var failures: FailureLimiter
     private let counters: CertsCounters
     private let notify: (Notice) -> Void
 
     /// - Parameter notify: gets what is worth a log line.
     package init(
-        authority: Authority, nodes: IssuedNodes, failures: FailureLimiter, edgeDays: Int64, counters: CertsCounters,
-        notify: @escaping (Notice) -> Void
+        authorities: AuthoritySet, nodes: IssuedNodes, spent: SpentTokens = SpentTokens(), failures: FailureLimiter,
+        rules: EnrollmentRules, counters: CertsCounters, notify: @escaping (Notice) -> Void
     ) {
-        self.authority = authority
+        self.authorities = authorities
         self.nodes = nodes
+        self.spent = spent
         self.failures = failures
-        self.edgeDays = edgeDays
+        self.rules = rules
         self.counters = counters
         self.notify = notify
     }
@@ -68,8 +71,21 @@ package final class CertsService {
         guard request.nodeNames.count <= 1, request.authorizations.count <= 1 else {
             return .answer(CertsResponse(400, "NodeName and Authorization may come once"))
         }
+        if route == .authority { return .answer(.certificate(authorities.signing.certificate.der)) }
+        var request = request
+        switch rules.standing(of: request, now: now) {
+        case .good: break
+        case .inGrace where route == .enroll: break
+        case .inGrace, .expired:
+            // Nothing but a token helps.
+            if request.authorizations.isEmpty { return .answer(refuseCertificate(request, "the certificate has expired")) }
+            request.identity = .other
+        case .revoked:
+            if request.authorizations.isEmpty { return .answer(refuseCertificate(request, "the certificate is revoked")) }
+            request.identity = .other
+        }
         switch route {
-        case .authority: return .answer(.certificate(authority.certificate.der))
+        case .authority: return .answer(CertsResponse(404, "not found"))
         case .enroll: return beginEnrolment(request, now)
         case .node(let node): return .answer(lookUp(node, request, now))
         case .upgrade:
@@ -85,19 +101,29 @@ package final class CertsService {
     private func beginEnrolment(_ request: CertsRequest, _ now: Int64) -> Admission {
         let node = request.nodeNames.first ?? ""
         let credential: IssuedRecord.Credential
+        var token: JoinClaims?
         if case .node(node) = request.identity {
             credential = .certificate
         } else {
             if request.authorizations.isEmpty, request.identity != .none {
                 return .answer(unauthorized("the certificate is not that of the node"))
             }
-            if let refusal = checkToken(request, now) { return .answer(refusal) }
+            do throws(Refused) {
+                let claims = try checkToken(request, now, for: node)
+                if claims.id != nil { token = claims }
+            } catch {
+                return .answer(error.response)
+            }
             credential = .token
         }
         guard NodeName.isValid(Array(node.utf8)) else {
             return .answer(refuse(.nodeName, node, request.remote))
         }
-        return .proceed(.enroll(node: node, credential, remote: request.remote))
+        guard !rules.revocations.isBanned(node) else {
+            notify(Notice(.warning, "banned_node", ["node": node, "remote": request.remote]))
+            return .answer(forbidden("the node is banned"))
+        }
+        return .proceed(.enroll(node: node, credential, remote: request.remote, token: token))
     }
 
     private func lookUp(_ node: String, _ request: CertsRequest, _ now: Int64) -> CertsResponse {
@@ -105,34 +131,60 @@ package final class CertsService {
         if case .node = request.identity {
         } else {
             guard !request.authorizations.isEmpty else { return absent }
-            if let refusal = checkToken(request, now) { return refusal }
+            do throws(Refused) { _ = try checkToken(request, now, for: node) } catch { return error.response }
         }
         return nodes.contains(node) ? CertsResponse(200, "Node found") : absent
     }
 
     // MARK: Credentials
 
-    /// - Returns: nil when the bearer token is good.
-    private func checkToken(_ request: CertsRequest, _ now: Int64) -> CertsResponse? {
+    private struct Refused: Error {
+        let response: CertsResponse
+    }
+
+    /// - Returns: what the bearer token says, when it is good for `node`.
+    private func checkToken(_ request: CertsRequest, _ now: Int64, for node: String) throws(Refused) -> JoinClaims {
         let parts = (request.authorizations.first ?? "").split(separator: " ", omittingEmptySubsequences: true)
         let reason: String
         if parts.count == 2, parts[0].lowercased() == "bearer" {
-            switch authority.tokens.verify(bearer: Array(parts[1].utf8), now: now) {
-            case .valid: return nil
+            switch authorities.verify(bearer: Array(parts[1].utf8), now: now, leeway: rules.tokenLeeway) {
+            case .valid(let claims):
+                guard let problem = problem(claims, node) else { return claims }
+                reason = problem
             case .expired: reason = "the token has expired"
+            case .early: reason = "the token is not good yet"
             case .invalid: reason = "the token is not valid"
             }
         } else if request.authorizations.isEmpty {
-            return unauthorized("a token or the node's certificate is needed")
+            throw Refused(response: unauthorized("a token or the node's certificate is needed"))
         } else {
             reason = "Authorization is not 'Bearer <token>'"
         }
         if let wait = failures.failed(request.remote, now: now) {
             counters.add(.limited)
-            return CertsResponse(429, "too many wrong tokens from this address").with("Retry-After", "\(wait)").closing()
+            let response = CertsResponse(429, "too many wrong tokens from this address").with("Retry-After", "\(wait)").closing()
+            throw Refused(response: response)
         }
-        notify(Notice(.warning, "token_refused", ["remote": request.remote, "reason": reason]))
-        return unauthorized(reason)
+        notify(
+            Notice(
+                .warning, "token_refused", ["remote": request.remote, "node": String(node.prefix(253)), "reason": reason]))
+        throw Refused(response: unauthorized(reason))
+    }
+
+    /// Why a token that is ours is not good for `node`.
+    private func problem(_ claims: JoinClaims, _ node: String) -> String? {
+        if let owner = claims.node {
+            if owner != node { return "the token is for another node" }
+        } else if !rules.takesSharedTokens {
+            return "only tokens for one node are taken"
+        }
+        return claims.id.map { spent.contains($0) } ?? false ? "the token has been used" : nil
+    }
+
+    private func refuseCertificate(_ request: CertsRequest, _ reason: String) -> CertsResponse {
+        let node = if case .node(let node) = request.identity { node } else { "" }
+        notify(Notice(.warning, "certificate_refused", ["node": node, "remote": request.remote, "reason": reason]))
+        return forbidden(reason)
     }
 
     private func unauthorized(_ text: String) -> CertsResponse {
@@ -150,7 +202,7 @@ package final class CertsService {
     /// - Parameter now: seconds since 1970.
     package func finish(_ task: Task, body: [UInt8], now: Int64) -> Answer {
         switch task {
-        case .enroll(let node, let credential, let remote): return enroll(node, credential, remote, body, now)
+        case .enroll(let node, let credential, let remote, let token): return enroll(node, credential, remote, token, body, now)
         case .upgrade(let node):
             return report(node) { () throws(TaskReport.Refusal) in try TaskReport(upgrade: body, node: node) }
         case .status(let node, let type, let task):
@@ -161,7 +213,7 @@ package final class CertsService {
     }
 
     private func enroll(
-        _ node: String, _ credential: IssuedRecord.Credential, _ remote: String, _ body: [UInt8], _ now: Int64
+        _ node: String, _ credential: IssuedRecord.Credential, _ remote: String, _ token: JoinClaims?, _ body: [UInt8], _ now: Int64
     ) -> Answer {
         let key: PublicKey
         do throws(EnrollmentPolicy.Refusal) {
@@ -180,10 +232,20 @@ package final class CertsService {
             return .now(CertsResponse(429, "too many certificates for this node").with("Retry-After", "\(wait)"))
         }
         do throws(TLSError) {
-            let certificate = try authority.nodeCertificate(node: node, key: key, days: edgeDays, now: now)
+            let certificate = try authorities.signing.nodeCertificate(
+                node: node, key: key, days: rules.edgeDays, now: now, after: rules.revocations.bound(for: node))
+            let used = token.flatMap { token in
+                token.id.map { IssuedRecord.SpentToken(id: $0, expiry: token.until + rules.tokenLeeway) }
+            }
+            // Of two requests that came with the same token, the second one ends here.
+            if let used, !spent.spend(used.id, expiry: used.expiry, now: now) {
+                notify(Notice(.warning, "token_refused", ["remote": remote, "node": node, "reason": "the token has been used"]))
+                return .now(unauthorized("the token has been used"))
+            }
             let record = IssuedRecord(
                 time: now, node: node, serial: certificate.serial, sha256: Digest.hex(try certificate.sha256),
-                notAfter: certificate.notAfter ?? 0, remote: remote, credential: credential)
+                notAfter: certificate.notAfter ?? 0, remote: remote, credential: credential, notBefore: certificate.notBefore,
+                issuer: authorities.hash, token: used)
             return .afterRecord(.certificate(certificate.der), record)
         } catch {
             notify(Notice(.error, "signing_failed", ["node": node, "reason": error.description]))
@@ -219,5 +281,11 @@ package final class CertsService {
             Notice(
                 .info, "issued",
                 ["node": record.node, "serial": record.serial, "by": record.credential.rawValue, "remote": record.remote]))
+    }
+
+    /// The record could not be written, so the certificate does not leave.
+    package func unrecorded(_ record: IssuedRecord) {
+        counters.add(.failedWrites)
+        if let token = record.token { spent.release(token.id) }
     }
 }

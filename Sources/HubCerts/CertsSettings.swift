@@ -17,6 +17,12 @@ package struct CertsSettings: Sendable {
     package var maxUnsent = 4 << 20
     /// Days for which a node's certificate is valid.
     package var edgeDays: Int64 = 365
+    /// Seconds after its expiry in which a node's certificate still renews itself, and does nothing else.
+    package var renewalGrace: Int64 = 0
+    /// Tokens that are not for one node are good.
+    package var takesSharedTokens = true
+    /// Seconds by which a token may have expired.
+    package var tokenLeeway: Int64 = 0
     /// Nodes that may ever get a certificate.
     package var maxNodes = 100_000
     /// Certificates for one node within a minute.

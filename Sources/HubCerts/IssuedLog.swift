@@ -1,4 +1,5 @@
-// `issued.jsonl`: one JSON object for every signature, on the disk before the certificate leaves.
+// `issued.jsonl`: one JSON object for every signature, on the disk before the certificate leaves. It is also what is known afterwards: which
+// nodes exist, which one-time tokens are spent, whose certificates are still of the old CA. It grows by about 400 bytes per signature.
 
 internal import HubMessage
 internal import HubPipe
@@ -23,12 +24,27 @@ package struct IssuedRecord: Sendable, Equatable {
     package let serial: String
     /// SHA-256 of the certificate in DER, hexadecimal.
     package let sha256: String
-    /// Seconds since 1970.
+    /// Seconds since 1970; nil in records from before it was noted.
+    package let notBefore: Int64?
     package let notAfter: Int64
     package let remote: String
     package let credential: Credential
+    /// SHA-256 of the authority's certificate, hexadecimal: the beginning of its join tokens. Nil in records from before it was noted.
+    package let issuer: String?
+    /// The one-time token that was spent for it.
+    package let token: SpentToken?
 
-    package init(time: Int64, node: String, serial: String, sha256: String, notAfter: Int64, remote: String, credential: Credential) {
+    package struct SpentToken: Sendable, Equatable {
+        package let id: String
+        /// Seconds since 1970.
+        package let expiry: Int64
+    }
+
+    package init(
+        time: Int64, node: String, serial: String, sha256: String, notAfter: Int64, remote: String, credential: Credential,
+        notBefore: Int64? = nil, issuer: String? = nil, token: SpentToken? = nil
+    ) {
+        self.notBefore = notBefore
         self.time = time
         self.node = node
         self.serial = serial
@@ -36,14 +52,38 @@ package struct IssuedRecord: Sendable, Equatable {
         self.notAfter = notAfter
         self.remote = remote
         self.credential = credential
+        self.issuer = issuer
+        self.token = token
+    }
+
+    /// - Returns: nil when `line` is no record.
+    package init?(_ line: some Collection<UInt8>) {
+        guard let object = FlatJSON(line) else { return nil }
+        func text(_ name: String) -> String? {
+            if case .string(let value)? = object[name] { value } else { nil }
+        }
+        guard let node = text("node") else { return nil }
+        self.node = node
+        time = text("time").flatMap(Timestamp.parse) ?? 0
+        serial = text("serial") ?? ""
+        sha256 = text("sha256") ?? ""
+        notBefore = text("not_before").flatMap(Timestamp.parse)
+        notAfter = text("not_after").flatMap(Timestamp.parse) ?? .max
+        remote = text("remote") ?? ""
+        credential = text("by").flatMap(Credential.init) ?? .token
+        issuer = text("issuer")
+        token = text("token").map { SpentToken(id: $0, expiry: text("token_expires").flatMap(Timestamp.parse) ?? .max) }
     }
 
     /// The record as a line, with its newline.
     package var line: [UInt8] {
-        let members = [
+        var members = [
             ("time", Timestamp.rfc3339(time)), ("node", node), ("serial", serial), ("sha256", sha256),
             ("not_after", Timestamp.rfc3339(notAfter)), ("remote", remote), ("by", credential.rawValue),
         ]
+        if let notBefore { members.append(("not_before", Timestamp.rfc3339(notBefore))) }
+        if let issuer { members.append(("issuer", issuer)) }
+        if let token { members += [("token", token.id), ("token_expires", Timestamp.rfc3339(token.expiry))] }
         var line: [UInt8] = [0x7b]
         for (name, value) in members {
             if line.count > 1 { line.append(0x2c) }
@@ -56,7 +96,7 @@ package struct IssuedRecord: Sendable, Equatable {
     }
 }
 
-/// The file. It is opened for every append, so that it can be rotated.
+/// The file.
 package struct IssuedLog: Sendable {
     private let path: String
 
@@ -89,9 +129,9 @@ package struct IssuedLog: Sendable {
         return last != 0x0a
     }
 
-    /// Calls `body` with the node of each record. Lines that are no records are skipped; a last line without its end is completed,
+    /// Calls `body` with each record, in order. Lines that are no records are skipped; a last line without its end is completed,
     /// so that the next record stands on a line of its own.
-    package func forEachNode(_ body: (String) -> Void) throws(CertsError) {
+    package func forEachRecord(_ body: (IssuedRecord) -> Void) throws(CertsError) {
         guard unsafe access(path, F_OK) == 0 || errno != ENOENT else { return }
         let descriptor = try open()
         var pending: [UInt8] = []
@@ -124,8 +164,7 @@ package struct IssuedLog: Sendable {
         }
     }
 
-    private static func visit(_ line: ArraySlice<UInt8>, _ body: (String) -> Void) {
-        guard let record = FlatJSON(line), case .string(let node)? = record["node"] else { return }
-        body(node)
+    private static func visit(_ line: ArraySlice<UInt8>, _ body: (IssuedRecord) -> Void) {
+        if let record = IssuedRecord(line) { body(record) }
     }
 }

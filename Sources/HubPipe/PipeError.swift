@@ -31,6 +31,9 @@ package struct PipeError: Error, Sendable, Equatable, CustomStringConvertible {
 
     package var description: String { errno == 0 ? detail : "\(detail): \(systemText(errno))" }
 
+    /// There is no such file.
+    package var isAbsent: Bool { errno == 2 }
+
     /// EACCES or EPERM.
     package var isPermission: Bool { errno == 13 || errno == 1 }
 }

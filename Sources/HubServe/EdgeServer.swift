@@ -2,7 +2,7 @@
 
 internal import HubAccept
 package import HubPipe
-package import HubTLS
+internal import HubTLS
 internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
@@ -35,16 +35,15 @@ package final class EdgeServer: Sendable {
     private let exchange: Exchange
     private let group: MultiThreadedEventLoopGroup
     private let parts: [LoopPart]
-    /// Nil serves plain `ws://`.
-    private let context: Mutex<TLSContext?>
     private let listener = Mutex<(any Channel)?>(nil)
     private let lastNumber = Atomic<Int>(0)
     private let open = Atomic<Int>(0)
     private let isEnding = Atomic<Bool>(false)
 
-    package init(exchange: Exchange, context: TLSContext?) {
+    /// - Parameter trust: nil serves plain `ws://`.
+    package init(exchange: Exchange, trust: ClientTrust?) {
         self.exchange = exchange
-        self.context = Mutex(context)
+        exchange.trust.withLock { $0 = trust }
         group = MultiThreadedEventLoopGroup(numberOfThreads: exchange.settings.threads)
         parts = group.makeIterator().enumerated().map { LoopPart(index: $0.offset, eventLoop: $0.element) }
     }
@@ -58,9 +57,14 @@ package final class EdgeServer: Sendable {
     /// Connections, upgraded or not.
     package var openConnections: Int { open.load(ordering: .relaxed) }
 
-    /// New handshakes use `context`.
-    package func replace(_ context: TLSContext) {
-        self.context.withLock { $0 = context }
+    /// New handshakes use `trust`, and live sessions that it would not let in are closed.
+    package func replace(_ trust: ClientTrust) {
+        let earlier = exchange.trust.withLock { current in
+            defer { current = trust }
+            return current
+        }
+        guard let earlier else { return }
+        for part in parts { part.post([.judge(trust, after: earlier)], to: exchange) }
     }
 
     // MARK: Listening
@@ -144,8 +148,9 @@ package final class EdgeServer: Sendable {
         }
         if exchange.isPaused { try channel.syncOptions?.setOption(.autoRead, value: false) }
         let pipeline = channel.pipeline.syncOperations
-        let context = context.withLock { $0 }
-        if let context { try pipeline.addHandler(TLSHandler.server(context)) }
+        let trust = exchange.trust.withLock { $0 }
+        let tls = try trust.map { trust throws(TLSError) in try TLSHandler.server(trust.context) }
+        if let tls { try pipeline.addHandler(tls) }
         let encoder = HTTPResponseEncoder()
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = 8 << 10
@@ -154,7 +159,7 @@ package final class EdgeServer: Sendable {
         let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits))
         let count = lastNumber.add(1, ordering: .relaxed).newValue
         let upgrade = UpgradeHandler(
-            exchange: exchange, loop: part, number: count * parts.count + part.index, isPlain: context == nil, encoder: encoder,
+            exchange: exchange, loop: part, number: count * parts.count + part.index, tls: tls, trust: trust, encoder: encoder,
             decoder: decoder, onUpgrade: { handshakeEnded(id) })
         try pipeline.addHandlers([encoder, decoder, upgrade])
     }

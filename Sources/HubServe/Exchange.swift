@@ -45,6 +45,8 @@ package final class Exchange: Sendable {
     package let settings: ServeSettings
     package let counters: ServeCounters
     let notices: NoticeSink
+    /// Whom new connections and live sessions are measured by; nil without TLS.
+    let trust = Mutex<ClientTrust?>(nil)
     private let state: Mutex<State>
     private let budget: Mutex<PartialBudget>
     private let undelivered = Atomic<Int>(0)

@@ -13,6 +13,8 @@ final class LoopPart: @unchecked Sendable {
         case close(connection: Int, CloseCode, reason: String)
         /// Stops, or goes on, reading sockets, as the exchange now says.
         case followReading
+        /// The second one no longer holds, the first one does.
+        case judge(ClientTrust, after: ClientTrust)
         /// SIGTERM.
         case shutDown
     }
@@ -82,6 +84,7 @@ final class LoopPart: @unchecked Sendable {
                 for channel in channels.values {
                     try? channel.syncOptions?.setOption(.autoRead, value: isReading)
                 }
+            case .judge(let trust, let earlier): judge(trust, after: earlier, exchange)
             case .shutDown:
                 // Closing takes connections and channels out of the dictionaries.
                 let all = Array(connections.values)

@@ -21,4 +21,9 @@ final class NoticeSink: Sendable {
         guard window.withLock({ $0.admits(address, now: monotonicNanoseconds()) }) else { return counters.add(.notLogged) }
         log(Notice(level, event, details))
     }
+
+    /// Something of this program's own, which no peer can repeat at will.
+    func own(_ level: Notice.Level, _ event: String, _ details: [String: String] = [:]) {
+        log(Notice(level, event, details))
+    }
 }

@@ -18,6 +18,7 @@ package final class ServeCounters: Sendable {
         case handshakeTimeout = "handshake_timeout"
         case badRequest = "refused_request"
         case identity = "refused_identity"
+        case refusedTrust = "refused_revoked"
         case nodeLimit = "refused_node_limit"
         case slowReader = "closed_slow_reader"
         case pongTimeout = "closed_pong_timeout"
@@ -26,6 +27,9 @@ package final class ServeCounters: Sendable {
         case protocolError = "closed_protocol"
         case overBuffered = "closed_max_buffered"
         case closedByLine = "closed_by_line"
+        case closedRevoked = "closed_revoked"
+        case closedUntrusted = "closed_untrusted"
+        case closedExpired = "closed_expired"
         // Edge to cloud
         case up
         case upBytes = "up_bytes"

@@ -32,6 +32,8 @@ package struct ServeSettings: Sendable {
     package var drain: Int64 = 5_000_000_000
     /// Certificates of old EdgeCores, all named `kubeedge.io`, are admitted as whatever node their header says.
     package var legacyIdentity = false
+    /// A reload closes the sessions whose certificate has expired since they began.
+    package var closesExpired = false
     /// Event loops.
     package var threads = 1
 

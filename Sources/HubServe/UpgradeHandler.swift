@@ -1,6 +1,7 @@
 // From a TLS connection to a WebSocket (design: "hub-wsserve", rules 1 and 2; RFC 6455, section 4.2).
 // It stands behind NIOHTTP1's decoder and encoder, answers one request, and gives its place to an EdgeConnection.
 
+internal import HubPipe
 internal import HubTLS
 internal import NIOCore
 internal import NIOHTTP1
@@ -12,7 +13,9 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private let exchange: Exchange
     private let loop: LoopPart
-    private let isPlain: Bool
+    /// Nil without TLS, as `trust`, under which its handshake began.
+    private let tls: TLSHandler?
+    private let trust: ClientTrust?
     private let encoder: HTTPResponseEncoder
     private let decoder: ByteToMessageHandler<HTTPRequestDecoder>
     /// Called once the connection is no longer a handshake.
@@ -25,15 +28,16 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var reserved: String?
     private var deadline: Scheduled<Void>?
 
-    /// - Parameter isPlain: no TLS, so no certificate.
+    /// - Parameter tls: nil without TLS, so without certificate.
     init(
-        exchange: Exchange, loop: LoopPart, number: Int, isPlain: Bool, encoder: HTTPResponseEncoder,
+        exchange: Exchange, loop: LoopPart, number: Int, tls: TLSHandler?, trust: ClientTrust?, encoder: HTTPResponseEncoder,
         decoder: ByteToMessageHandler<HTTPRequestDecoder>, onUpgrade: @escaping () -> Void
     ) {
         self.exchange = exchange
         self.loop = loop
         self.number = number
-        self.isPlain = isPlain
+        self.tls = tls
+        self.trust = trust
         self.encoder = encoder
         self.decoder = decoder
         self.onUpgrade = onUpgrade
@@ -107,11 +111,12 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
         let node: String
         do throws(NodeIdentity.Problem) {
             node = try NodeIdentity.node(
-                header: head.headers.first(name: "node_id"), peer: peer, needsCertificate: !isPlain,
+                header: head.headers.first(name: "node_id"), peer: peer, needsCertificate: tls != nil,
                 admitsLegacy: exchange.settings.legacyIdentity)
         } catch {
             return refuse(context, .forbidden, error.rawValue, .identity)
         }
+        if let problem = trustProblem(node) { return refuse(context, .forbidden, problem.rawValue, .refusedTrust) }
         guard let project = head.headers.first(name: "project_id") ?? Optional(""), project.utf8.count <= 253 else {
             return refuse(context, .badRequest, "project_id is too long", .badRequest)
         }
@@ -120,6 +125,12 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         reserved = node
         upgrade(context, head, node: node, project: project)
+    }
+
+    /// The handshake may be older than the last reload, and a resumed one does not look at the time.
+    private func trustProblem(_ node: String) -> ClientTrust.Problem? {
+        guard let tls, let trust, let current = exchange.trust.withLock({ $0 }) else { return nil }
+        return current.problem(peer?.facts, tls, of: node, verifiedUnder: trust, now: wallMicroseconds() / 1_000_000)
     }
 
     /// NIOWebSocket computes the answer's headers; it does so at once.

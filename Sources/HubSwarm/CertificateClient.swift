@@ -30,8 +30,10 @@ final class CertificateClient: ChannelInboundHandler {
     init(timeout: TimeAmount) { self.timeout = timeout }
 
     /// Connects, and returns once TCP is; TLS goes on while the first request waits. To be called on `eventLoop`.
+    /// - Parameter identity: the client certificate to show.
     static func connect(
-        to endpoint: Endpoint, tls: TLSContext, peerName: PeerName, timeout: TimeAmount, on eventLoop: any EventLoop
+        to endpoint: Endpoint, tls: TLSContext, peerName: PeerName, identity: TLSIdentity? = nil, timeout: TimeAmount,
+        on eventLoop: any EventLoop
     ) -> EventLoopFuture<NIOLoopBound<CertificateClient>> {
         let client = NIOLoopBound(CertificateClient(timeout: timeout), eventLoop: eventLoop)
         return ClientBootstrap(group: eventLoop)
@@ -39,7 +41,7 @@ final class CertificateClient: ChannelInboundHandler {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
-                    try pipeline.addHandler(TLSHandler.client(tls, peerName: peerName))
+                    try pipeline.addHandler(TLSHandler.client(tls, peerName: peerName, identity: identity))
                     try pipeline.addHTTPClientHandlers()
                     try pipeline.addHandler(client.value)
                 }

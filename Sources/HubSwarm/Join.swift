@@ -1,5 +1,6 @@
 // How edges get their certificates (KubeEdge: edge/pkg/edgehub/certificate): the CA is fetched from anybody and believed only if
-// the token names its hash; each node then makes a key, and sends a request with the token's other part as a bearer token.
+// the token names its hash; each node then makes a key, and sends a request with the token's other part as a bearer token. A node that has
+// a certificate shows that instead, and gets a new one; as an edge does, it does not look at who issued it.
 
 package import HubTLS
 package import NIOCore
@@ -8,20 +9,25 @@ internal import Synchronization
 
 /// Certificates for many nodes, some requests at a time. Safe to ask from any thread.
 package final class Join: Sendable {
-    /// A node without certificate.
+    /// A node that is to get a certificate.
     package struct Node: Sendable {
         package let index: Int
         package let name: String
+        /// What it has; nil asks with the token.
+        package let identity: TLSIdentity?
 
-        package init(index: Int, name: String) {
+        package init(index: Int, name: String, identity: TLSIdentity? = nil) {
             self.index = index
             self.name = name
+            self.identity = identity
         }
     }
 
     private struct State {
         var waiting: [Node]
         var made: [Int: TLSIdentity] = [:]
+        /// Nodes that have a certificate and got no other.
+        var refused = 0
         var working = 0
         var error: SwarmError?
     }
@@ -30,7 +36,7 @@ package final class Join: Sendable {
     let tls: TLSContext
     let peerName: PeerName
     let authority: Certificate
-    let token: JoinToken
+    let token: JoinToken?
     let store: CertificateStore
     private let state: Mutex<State>
 
@@ -39,7 +45,7 @@ package final class Join: Sendable {
 
     /// - Throws: `.certificate` when the authority is unusable.
     package init(
-        _ nodes: [Node], at endpoint: Endpoint, peerName: PeerName, authority: Certificate, token: JoinToken, store: CertificateStore
+        _ nodes: [Node], at endpoint: Endpoint, peerName: PeerName, authority: Certificate, token: JoinToken?, store: CertificateStore
     ) throws(SwarmError) {
         self.endpoint = endpoint
         self.peerName = peerName
@@ -54,6 +60,20 @@ package final class Join: Sendable {
         state = Mutex(State(waiting: nodes.reversed()))
     }
 
+    /// Fetches the CA from a service that `authority` vouches for.
+    ///
+    /// - Throws: by the future, `.certificate` when the service's certificate does not verify, `.refused`, `.unreachable`.
+    package static func fetchAuthority(
+        from endpoint: Endpoint, peerName: PeerName, knowing authority: Certificate, on eventLoop: any EventLoop
+    ) -> EventLoopFuture<Certificate> {
+        do throws(TLSError) {
+            let tls = try TLSContext.client(authorities: try authority.pem)
+            return fetchAuthority(from: endpoint, tls, peerName, on: eventLoop).flatMapThrowing { try Certificate.read(der: $0) }
+        } catch {
+            return eventLoop.makeFailedFuture(SwarmError(.certificate, error.description))
+        }
+    }
+
     /// Fetches the CA without trust, and checks it against the token.
     ///
     /// - Throws: by the future, `.wrongCA` when the hash is another, `.refused` for another status than 200, `.unreachable`.
@@ -66,8 +86,14 @@ package final class Join: Sendable {
         } catch {
             return eventLoop.makeFailedFuture(SwarmError(.certificate, error.description))
         }
-        return eventLoop.flatSubmit {
-            CertificateClient.connect(to: endpoint, tls: tls, peerName: .any, timeout: timeout, on: eventLoop)
+        return fetchAuthority(from: endpoint, tls, .any, on: eventLoop).flatMapThrowing { try check($0, token) }
+    }
+
+    private static func fetchAuthority(
+        from endpoint: Endpoint, _ tls: TLSContext, _ peerName: PeerName, on eventLoop: any EventLoop
+    ) -> EventLoopFuture<[UInt8]> {
+        eventLoop.flatSubmit {
+            CertificateClient.connect(to: endpoint, tls: tls, peerName: peerName, timeout: timeout, on: eventLoop)
                 .flatMap { client in
                     let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/ca.crt", headers: ["Host": endpoint.description])
                     let answer = client.value.send(head) ?? eventLoop.makeFailedFuture(SwarmError(.unreachable, "the connection is closed"))
@@ -77,7 +103,7 @@ package final class Join: Sendable {
                     guard answer.status == 200 else {
                         throw SwarmError(.refused, "the request for the CA was answered with \(answer.status)")
                     }
-                    return try check(answer.body, token)
+                    return answer.body
                 }
         }
     }
@@ -113,6 +139,9 @@ package final class Join: Sendable {
 
     package var madeCount: Int { state.withLock { $0.made.count } }
 
+    /// Nodes that have a certificate and were refused another one.
+    package var refusedCount: Int { state.withLock { $0.refused } }
+
     /// The identities by node index, once `isOver`.
     /// - Throws: the first error.
     package func result() throws(SwarmError) -> [Int: TLSIdentity] {
@@ -129,6 +158,8 @@ package final class Join: Sendable {
     }
 
     func finish(_ node: Node, _ identity: TLSIdentity) { state.withLock { $0.made[node.index] = identity } }
+
+    func refuse() { state.withLock { $0.refused += 1 } }
 
     func fail(_ error: SwarmError) {
         state.withLock { state in if state.error == nil { state.error = error } }

@@ -45,7 +45,7 @@ final class JoinWorker {
         var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/edge.crt")
         head.headers.add(name: "Host", value: join.endpoint.description)
         head.headers.add(name: "NodeName", value: node.name)
-        head.headers.add(name: "Authorization", value: "Bearer \(join.token.bearer)")
+        if node.identity == nil, let token = join.token { head.headers.add(name: "Authorization", value: "Bearer \(token.bearer)") }
         head.headers.add(name: "Content-Length", value: "\(request.count)")
         guard let answer = client.send(head, body: request) else {
             // The service closed it after the answer before.
@@ -61,16 +61,18 @@ final class JoinWorker {
     }
 
     private func connect(_ node: Join.Node, _ key: PrivateKey, _ request: [UInt8]) {
-        CertificateClient.connect(to: join.endpoint, tls: join.tls, peerName: join.peerName, timeout: Join.timeout, on: eventLoop)
-            .assumeIsolated()
-            .whenComplete { result in
-                switch result {
-                case .success(let client):
-                    self.client = client.value
-                    self.ask(node, key, request)
-                case .failure(let error): self.again(node, key, request, error)
-                }
+        CertificateClient.connect(
+            to: join.endpoint, tls: join.tls, peerName: join.peerName, identity: node.identity, timeout: Join.timeout, on: eventLoop
+        )
+        .assumeIsolated()
+        .whenComplete { result in
+            switch result {
+            case .success(let client):
+                self.client = client.value
+                self.ask(node, key, request)
+            case .failure(let error): self.again(node, key, request, error)
             }
+        }
     }
 
     /// Tries once more after a failure, unless it will not help.
@@ -86,17 +88,26 @@ final class JoinWorker {
     }
 
     private func answered(_ node: Join.Node, _ key: PrivateKey, _ request: [UInt8], _ answer: CertificateAnswer) {
+        if node.identity != nil {
+            // The next node has another certificate to show.
+            client?.close()
+            client = nil
+        }
         switch answer.status {
         case 200: break
         case 429, 503: return again(node, key, request, SwarmError(.refused, "the certificate service is busy (\(answer.status))"))
         default:
+            if node.identity != nil {
+                join.refuse()
+                return next()
+            }
             join.fail(SwarmError(.refused, "the request for \(node.name) was answered with status \(answer.status)"))
             return end()
         }
         do {
             let certificate = try Certificate.read(der: answer.body)
             guard certificate.belongs(to: key) else { throw SwarmError(.certificate, "the certificate for \(node.name) has another key") }
-            try certificate.verify(issuedBy: join.authority, purpose: .client)
+            if node.identity == nil { try certificate.verify(issuedBy: join.authority, purpose: .client) }
             try join.store.save(node.name, certificate: certificate, key: key)
             join.finish(node, try TLSIdentity(certificates: certificate.pem, privateKey: key.pem))
         } catch let error as SwarmError {

@@ -44,6 +44,11 @@ package final class Swarm: Sendable {
     /// - Parameter forGood: nothing is connected again, and what ends now is no failure.
     package func leave(forGood: Bool) throws { try onAll { $0.leave(forGood: forGood) } }
 
+    /// Has nodes connect anew with other certificates.
+    /// - Parameter identities: by node index; other nodes keep theirs and their connections.
+    /// - Parameter tls: whom all connections trust from now on.
+    package func renew(_ identities: [Int: TLSIdentity], tls: TLSContext) throws { try onAll { $0.renew(identities, tls) } }
+
     private func onAll(_ body: @Sendable @escaping (SwarmLoop) -> Void) throws {
         for loop in loops {
             try loop.eventLoop.submit { body(loop.value) }.wait()

@@ -9,6 +9,8 @@ package struct SwarmFigures: Sendable, Equatable {
     package var resumed = 0
     /// Connections made again after a loss.
     package var reconnects = 0
+    /// Connections that were closed to be made again with a new certificate.
+    package var renewed = 0
     /// Connections that ended without being asked to.
     package var lost = 0
     /// Nodes that are not connected and will not be tried again.
@@ -68,7 +70,7 @@ package struct SwarmFigures: Sendable, Equatable {
 
     private static var sums: [WritableKeyPath<SwarmFigures, Int>] {
         [
-            \.connected, \.opened, \.resumed, \.reconnects, \.lost, \.givenUp, \.received, \.distinct, \.duplicates, \.untracked,
+            \.connected, \.opened, \.resumed, \.reconnects, \.renewed, \.lost, \.givenUp, \.received, \.distinct, \.duplicates, \.untracked,
             \.receivedBytes, \.acks, \.refusals, \.withheld, \.pings, \.sent, \.sentBytes, \.unsent, \.keepalives, \.flooded, \.abandoned,
         ]
     }

@@ -14,6 +14,8 @@ final class SwarmLoop {
     var figures = SwarmFigures()
 
     private let nodes: [EdgeNode]
+    /// Nil for plain `ws://`.
+    private var tls: TLSContext?
     private var seen: SeenSet
     private var waiting = CircularBuffer<EdgeNode>()
     private var connecting = 0
@@ -33,6 +35,7 @@ final class SwarmLoop {
         self.eventLoop = eventLoop
         self.settings = settings
         self.nodes = nodes
+        tls = settings.tls
         seen = SeenSet(limit: remembered)
         patienceEnds = .now() + settings.patience
     }
@@ -61,7 +64,7 @@ final class SwarmLoop {
         let started = monotonicNanoseconds()
         let tls: TLSHandler?
         do throws(TLSError) {
-            tls = try settings.tls.map { context throws(TLSError) in
+            tls = try self.tls.map { context throws(TLSError) in
                 try TLSHandler.client(
                     context, peerName: settings.peerName, identity: node.identity, session: settings.resumes ? node.session : nil)
             }
@@ -119,7 +122,10 @@ final class SwarmLoop {
         guard node.connection === handler else { return }
         node.connection = nil
         if handler.hasOpened { figures.connected -= 1 } else { connecting -= 1 }
-        if let cause = handler.cause, !isStopping {
+        if node.isRenewed, !isStopping {
+            node.isRenewed = false
+            waiting.append(node)
+        } else if let cause = handler.cause, !isStopping {
             failed(node, wasOpen: handler.hasOpened, cause.name, cause.detail)
         }
         connectMore()
@@ -149,6 +155,20 @@ final class SwarmLoop {
             guard let self, !isStopping, node.connection == nil else { return }
             waiting.append(node)
             connectMore()
+        }
+    }
+
+    /// Has the nodes connect anew with other certificates, as an EdgeCore does that has renewed its own.
+    func renew(_ identities: [Int: TLSIdentity], _ tls: TLSContext) {
+        self.tls = tls
+        for node in nodes {
+            node.session = nil
+            guard let identity = identities[node.index] else { continue }
+            node.identity = identity
+            guard let connection = node.connection else { continue }
+            node.isRenewed = true
+            figures.renewed += 1
+            connection.leave()
         }
     }
 

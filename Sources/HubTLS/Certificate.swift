@@ -1,4 +1,4 @@
-// X.509 certificates: reading and examining them. `Certificate+Issue.swift` makes them.
+// X.509 certificates: reading and examining them. `CertificateTemplate` makes them.
 
 internal import COpenSSL
 
@@ -63,7 +63,10 @@ internal import COpenSSL
     }
 
     /// The serial number in lower-case hexadecimal digits, as `openssl x509 -serial` has it in upper case.
-    package var serial: String {
+    package var serial: String { unsafe Self.serial(borrowing: raw) }
+
+    /// - Parameter raw: borrowed for this call.
+    static func serial(borrowing raw: OpaquePointer) -> String {
         guard let number = unsafe X509_get0_serialNumber(raw), let data = unsafe ASN1_STRING_get0_data(number) else { return "" }
         let bytes = unsafe Array(UnsafeBufferPointer(start: data, count: Int(max(0, ASN1_STRING_length(number)))))
         return Digest.hex(bytes)
@@ -75,7 +78,7 @@ internal import COpenSSL
     /// Seconds since 1970; nil when the certificate holds no valid time.
     package var notAfter: Int64? { unsafe Self.seconds(X509_get0_notAfter(raw)) }
 
-    private static func seconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64? {
+    static func seconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64? {
         guard let epoch = unsafe ASN1_TIME_set(nil, 0) else { return nil }
         defer { unsafe ASN1_TIME_free(epoch) }
         var days: CInt = 0

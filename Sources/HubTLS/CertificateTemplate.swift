@@ -5,7 +5,8 @@ internal import COpenSSL
 /// What a new certificate says.
 package struct CertificateTemplate: Sendable {
     package enum Role: Sendable {
-        /// Signs certificates, but not those of further authorities.
+        /// Signs certificates. There is no path length: an authority certifies the key of its successor when it is replaced, and clients
+        /// that trust this one alone then see one authority more in every chain.
         case authority
         /// `serverAuth`
         case server
@@ -87,7 +88,7 @@ package struct CertificateTemplate: Sendable {
         var extensions: [(CInt, String)] = []
         switch role {
         case .authority:
-            extensions.append((NID_basic_constraints, "critical,CA:TRUE,pathlen:0"))
+            extensions.append((NID_basic_constraints, "critical,CA:TRUE"))
             extensions.append((NID_key_usage, "critical,keyCertSign,cRLSign"))
         case .server, .client:
             extensions.append((NID_basic_constraints, "critical,CA:FALSE"))

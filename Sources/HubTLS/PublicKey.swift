@@ -3,7 +3,7 @@
 internal import COpenSSL
 
 /// One reference to an `EVP_PKEY` whose public half is used. OpenSSL counts references atomically and the key is never changed.
-@safe package final class PublicKey: @unchecked Sendable {
+@safe package final class PublicKey: Equatable, @unchecked Sendable {
     package enum Kind: Sendable, Equatable {
         case rsa(bits: Int)
         /// A named curve, as OpenSSL calls it: `prime256v1`, `secp384r1`, `secp521r1`.
@@ -27,6 +27,12 @@ internal import COpenSSL
         guard let context = unsafe EVP_PKEY_CTX_new(raw, nil) else { return false }
         defer { unsafe EVP_PKEY_CTX_free(context) }
         return unsafe EVP_PKEY_public_check(context) == 1
+    }
+
+    package static func == (left: PublicKey, right: PublicKey) -> Bool {
+        ERR_clear_error()
+        defer { ERR_clear_error() }
+        return unsafe EVP_PKEY_eq(left.raw, right.raw) == 1
     }
 
     static func kind(_ raw: OpaquePointer) -> Kind {

@@ -32,7 +32,8 @@ package enum PeerName: Sendable, Equatable {
     /// Most plaintext in one TLS record (RFC 8446, 5.1).
     package static let maxRecord = 16_384
 
-    private let ssl: OpaquePointer
+    /// For `TLSConnection+Peer.swift`.
+    let ssl: OpaquePointer
     private let input: OpaquePointer
     private let output: OpaquePointer
 
@@ -187,13 +188,6 @@ package enum PeerName: Sendable, Equatable {
     }
 
     // MARK: Facts
-
-    /// The peer's certificate, nil when it has none.
-    package var peer: TLSPeer? {
-        guard let certificate = unsafe SSL_get1_peer_certificate(ssl) else { return nil }
-        defer { unsafe X509_free(certificate) }
-        return unsafe TLSPeer(borrowing: certificate)
-    }
 
     /// `TLSv1.3` or `TLSv1.2`.
     package var version: String { unsafe SSL_get_version(ssl).map { unsafe String(cString: $0) } ?? "" }

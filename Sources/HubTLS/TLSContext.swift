@@ -20,6 +20,8 @@ package struct TLSServerSettings: Sendable {
     /// PEM of the authorities that sign client certificates; needed unless `clientCertificate` is `none`.
     package var clientAuthorities: [UInt8]
     package var clientCertificate: ClientCertificate
+    /// A client certificate that has expired, and verifies otherwise, passes the handshake; the application judges it.
+    package var admitsExpiredClients = false
     /// Most sessions that can be resumed; about 6 KB each with its client certificate, once the connection is gone.
     package var sessionCacheSize = 10_000
     /// Seconds for which a session can be resumed. It is for nodes that lose their link for a while; the cache ends with the process.
@@ -62,6 +64,9 @@ package struct TLSServerSettings: Sendable {
         case .none: unsafe SSL_CTX_set_verify(context.raw, SSL_VERIFY_NONE, nil)
         case .optional: unsafe SSL_CTX_set_verify(context.raw, SSL_VERIFY_PEER, nil)
         case .required: unsafe SSL_CTX_set_verify(context.raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
+        }
+        if settings.admitsExpiredClients {
+            unsafe SSL_CTX_set_verify(context.raw, SSL_CTX_get_verify_mode(context.raw), admitExpiredLeaf)
         }
         if settings.clientCertificate != .none {
             for authority in try context.trust(settings.clientAuthorities) {
@@ -148,4 +153,13 @@ package struct TLSServerSettings: Sendable {
     private static func failure(_ what: String) -> TLSError {
         TLSError(.context, "OpenSSL refused the \(what)", drainErrorQueue())
     }
+}
+
+/// A verification callback: the expiry of the leaf, and nothing else, is passed over.
+private func admitExpiredLeaf(_ result: CInt, _ context: OpaquePointer?) -> CInt {
+    guard result != 1, unsafe X509_STORE_CTX_get_error_depth(context) == 0,
+        unsafe X509_STORE_CTX_get_error(context) == X509_V_ERR_CERT_HAS_EXPIRED
+    else { return result }
+    unsafe X509_STORE_CTX_set_error(context, X509_V_OK)
+    return 1
 }

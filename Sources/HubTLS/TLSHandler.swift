@@ -72,6 +72,12 @@ package final class TLSHandler: ChannelDuplexHandler {
     /// The session that a later client can resume; on the channel's event loop, best after some data has come.
     package var session: TLSSession? { state == .handshaking ? nil : connection.session }
 
+    /// The peer's certificate, once the handshake has ended; on the channel's event loop.
+    package var peer: TLSPeer? { state == .handshaking ? nil : connection.peer }
+
+    /// Verifies the client's certificate against the authorities of another context; on the channel's event loop.
+    package func verifyPeer(by context: TLSContext) throws(TLSError) { try connection.verifyPeer(by: context) }
+
     // MARK: Life
 
     package func handlerAdded(context: ChannelHandlerContext) {

@@ -23,7 +23,7 @@ internal import COpenSSL
 extension Certificate {
     /// All certificates of a PEM text, in their order.
     /// - Throws: `.certificate` when there is none, or when one is malformed.
-    static func readAll(pem: [UInt8]) throws(TLSError) -> [Certificate] {
+    package static func readAll(pem: [UInt8]) throws(TLSError) -> [Certificate] {
         var found: [Certificate] = []
         for block in try PEMBlock.read(pem) where block.label.hasSuffix("CERTIFICATE") {
             found.append(try Certificate.read(der: unsafe block.der.withBytes { unsafe Array($0) }))

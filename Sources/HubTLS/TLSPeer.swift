@@ -9,11 +9,16 @@ package struct TLSPeer: Sendable, Equatable {
     /// All O values of the subject, in order.
     package let organizations: [String]
     package let der: [UInt8]
+    package let facts: CertificateFacts
 
-    package init(commonNames: [String], organizations: [String], der: [UInt8]) {
+    package init(
+        commonNames: [String], organizations: [String], der: [UInt8],
+        facts: CertificateFacts = CertificateFacts(serial: "", notBefore: 0, notAfter: .max)
+    ) {
         self.commonNames = commonNames
         self.organizations = organizations
         self.der = der
+        self.facts = facts
     }
 
     /// - Parameter certificate: borrowed for this call.
@@ -22,6 +27,7 @@ package struct TLSPeer: Sendable, Equatable {
         let attributes = unsafe DistinguishedName.attributes(borrowing: subject)
         commonNames = Self.texts(attributes, .commonName)
         organizations = Self.texts(attributes, .organization)
+        facts = unsafe CertificateFacts(borrowing: certificate)
         let length = unsafe i2d_X509(certificate, nil)
         guard length > 0 else { return nil }
         der = unsafe [UInt8](unsafeUninitializedCapacity: Int(length)) { buffer, count in

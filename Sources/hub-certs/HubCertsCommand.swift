@@ -15,22 +15,27 @@ struct HubCertsCommand: ParsableCommand {
         abstract: "The certificate authority: prepares CA, server certificate and token, and signs the certificates of edge nodes.",
         discussion: """
             Everything is kept in one directory: rootCA.crt, rootCA.key, server.crt,
-            server.key, token, issued.jsonl. Files of a KubeEdge CloudCore with these names
-            are taken over as they are. Nobody else needs to read rootCA.key.
+            server.key, token, issued.jsonl, revoked.jsonl. Files of a KubeEdge CloudCore
+            with these names are taken over as they are. Nobody else needs to read
+            rootCA.key. What a command changes takes effect when hub-wsserve and 'serve'
+            get SIGHUP.
 
             EXAMPLES
               hub-certs prepare --dir /etc/hub --advertise 192.0.2.7 --dns hub.example.com
               hub-certs serve --dir /etc/hub
               hub-certs token --dir /etc/hub
+              hub-certs token --node edge-7 --ttl 1h --once
+              hub-certs revoke edge-7
+              hub-certs rotate-ca status
 
             \(ExitStatus.help(hubCertsStatuses))
             """,
         version: hubVersion,
-        subcommands: [Prepare.self, Token.self, Serve.self])
+        subcommands: [Prepare.self, Token.self, Serve.self, Revoke.self, Allow.self, RevocationLists.self, RotateCA.self])
 }
 
 let hubCertsStatuses: [ExitStatus] = [
-    .success, .usage, .noInput, .internalFault, .cannotCreate, .inputOutput, .noPermission, .configuration,
+    .success, .usage, .noInput, .internalFault, .cannotCreate, .inputOutput, .temporary, .noPermission, .configuration,
 ]
 
 /// Where the authority's files are.
@@ -73,6 +78,7 @@ func orFail<Result>(_ what: String, _ body: () throws(CertsError) -> Result) thr
             case .unreadable: .noInput
             case .create, .listen: .cannotCreate
             case .write: .inputOutput
+            case .refused: .temporary
             case .fault: .internalFault
             }
         throw Failure(status, what.isEmpty ? error.detail : "\(what): \(error.detail)")

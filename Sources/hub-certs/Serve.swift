@@ -23,12 +23,17 @@ struct Serve: ParsableCommand {
                                 output, for 'taskmanager'; needs the node's certificate
             A request is signed when its own signature verifies and its subject is
             CN=system:node:NODE, O=system:nodes. Nothing else that it asks for is granted.
+            A certificate that is revoked, or has expired, is as good as none.
             Each signature is a line in issued.jsonl, on the disk before the answer leaves.
 
             Started as root with --user, it reads the files and opens the port first. It
             writes issued.jsonl and token as that user, to whom the directory must belong.
             What 'hub-certs prepare', run by root, makes there belongs to the owner of the
             directory, so 'chown' once is enough.
+
+            With --no-shared-token only tokens for one node ('hub-certs token --node') are
+            taken; the file 'token' is not renewed then, and 'keadm join' needs a token of
+            its own for every node.
 
             EXAMPLES
               hub-certs serve --dir /etc/hub > tasks.jsonl
@@ -40,8 +45,8 @@ struct Serve: ParsableCommand {
 
             SIGNALS
               SIGTERM  answers the requests that have begun, ends
-              SIGHUP   reads CA, keys and server certificate again; keeps the old ones if
-                       the new ones cannot be used
+              SIGHUP   reads CAs, keys, server certificate and revocations again; keeps
+                       the old ones if the new ones cannot be used
               SIGUSR1  logs one line of counters
 
             \(ExitStatus.help([.success, .usage, .noInput, .internalFault, .cannotCreate, .inputOutput, .noPermission, .configuration]))
@@ -57,6 +62,14 @@ struct Serve: ParsableCommand {
     var printPort: String?
     @Option(help: ArgumentHelp("Validity of a node's certificate.", valueName: "days"))
     var edgeDays: Int64 = Environment.option("edge-days", 365)
+    @Option(
+        help: ArgumentHelp(
+            "Time after its expiry in which a node's certificate still renews itself, and does nothing else.", valueName: "seconds"))
+    var renewalGrace: Seconds = Environment.option("renewal-grace", Seconds(0))
+    @Option(help: ArgumentHelp("Time by which a token may have expired.", valueName: "seconds"))
+    var tokenLeeway: Seconds = Environment.option("token-leeway", Seconds(0))
+    @Flag(inversion: .prefixedNo, help: "Take tokens that are not for one node.")
+    var sharedToken = true
     @OptionGroup var token: TokenOption
     @OptionGroup(title: "Privileges") var privilege: PrivilegeOptions
     @OptionGroup(title: "Bounds") var bounds: CertsBounds
@@ -76,10 +89,21 @@ struct Serve: ParsableCommand {
         OpenFiles.raiseLimit()
         var settings = bounds.settings
         settings.edgeDays = edgeDays
+        settings.renewalGrace = renewalGrace.nanoseconds / 1_000_000_000
+        settings.tokenLeeway = tokenLeeway.nanoseconds / 1_000_000_000
+        settings.takesSharedTokens = sharedToken
         let store = directory.store
-        let (authority, context) = try orFail("") { () throws(CertsError) in (try store.authority(), try store.serverContext()) }
+        let admitsExpired = settings.renewalGrace > 0
+        let files = try orFail("") { () throws(CertsError) in try ServedFiles(store, admitsExpired: admitsExpired) }
         var known = IssuedNodes(capacity: settings.maxNodes, perMinute: settings.nodeRate)
-        try orFail("") { () throws(CertsError) in try IssuedLog(store).forEachNode { known.restore($0) } }
+        var spent = SpentTokens()
+        let start = wallMicroseconds() / 1_000_000
+        try orFail("") { () throws(CertsError) in
+            try IssuedLog(store).forEachRecord { record in
+                known.restore(record.node)
+                if let token = record.token, token.expiry > start { _ = spent.spend(token.id, expiry: token.expiry, now: start) }
+            }
+        }
 
         let wakePipe = try WakePipe()
         let output = try outputs.open()
@@ -98,10 +122,11 @@ struct Serve: ParsableCommand {
         let outbox = TaskOutbox(limit: settings.maxUnsent) { wakePipe.wake() }
         let server = CertsServer(settings: settings, counters: counters, outbox: outbox) { logger.log($0) }
         let keeper = Keeper(
-            store: store, authority: authority, refresh: token.refresh, server: server, privileges: privileges, logger: logger)
+            store: store, authority: files.authorities.signing, refresh: sharedToken ? token.refresh : nil, admitsExpired: admitsExpired,
+            server: server, privileges: privileges, logger: logger)
         keeper.renewToken()
         let bound = try orFail("") { () throws(CertsError) in
-            try server.start(host: host, port: port, socket: socket, store: store, authority: authority, context: context, known: known)
+            try server.start(host: host, port: port, socket: socket, store: store, files: files, known: known, spent: spent)
         }
         if let printPort, socket == nil { try AtomicFile.write(Array("\(bound)\n".utf8), to: printPort) }
         if let privileges { logger.info("privileges_dropped", metadata: ["user": "\(privileges.name)"]) }
@@ -124,17 +149,21 @@ struct Serve: ParsableCommand {
 private final class Keeper {
     private let store: CertificateStore
     private var authority: Authority
-    private let refresh: Int64
+    /// Seconds; nil leaves the file `token` alone.
+    private let refresh: Int64?
+    private let admitsExpired: Bool
     private let server: CertsServer
     private let privileges: Privileges?
     private let logger: Logger
 
     init(
-        store: CertificateStore, authority: Authority, refresh: Int64, server: CertsServer, privileges: Privileges?, logger: Logger
+        store: CertificateStore, authority: Authority, refresh: Int64?, admitsExpired: Bool, server: CertsServer, privileges: Privileges?,
+        logger: Logger
     ) {
         self.store = store
         self.authority = authority
         self.refresh = refresh
+        self.admitsExpired = admitsExpired
         self.server = server
         self.privileges = privileges
         self.logger = logger
@@ -142,6 +171,7 @@ private final class Keeper {
 
     /// Writes a new token when it is time; if that fails, the next minute brings another attempt.
     func renewToken() {
+        guard let refresh else { return }
         do throws(CertsError) {
             let state = try store.renewToken(authority, refresh: refresh, now: wallMicroseconds() / 1_000_000)
             if let reason = state.reason { logger.info("token_renewed", metadata: ["reason": "\(reason)"]) }
@@ -152,10 +182,12 @@ private final class Keeper {
 
     func reload() {
         do throws(CertsError) {
-            let authority = try store.authority()
-            server.replace(authority, try store.serverContext())
-            self.authority = authority
-            logger.notice("reloaded")
+            let files = try ServedFiles(store, admitsExpired: admitsExpired)
+            server.replace(files)
+            authority = files.authorities.signing
+            logger.notice(
+                "reloaded",
+                metadata: ["authorities": "\(1 + files.authorities.others.count)", "revocations": "\(files.revocations.count)"])
         } catch {
             let hint = error.code == .permission ? privileges.map { " (\($0.hint))" } ?? "" : ""
             logger.error("reload_failed", metadata: ["reason": "\(error.description)\(hint)"])

@@ -1,5 +1,6 @@
 // The files of a recording: whole lines, one file after the other, the oldest removed when there are too many.
 
+internal import HubMessage
 internal import HubPipe
 
 #if canImport(Glibc)

@@ -19,6 +19,9 @@ struct Access {
     var tls: TLSContext?
     /// One per node.
     var identities: [TLSIdentity]
+    /// The CA that the edges know.
+    var authority: Certificate?
+    var store: CertificateStore?
 
     /// Takes what `--cert-dir` holds, and fetches the rest.
     /// - Parameter isTerminated: asked while something is waited for; it may wait a little itself.
@@ -48,9 +51,46 @@ struct Access {
             }
             let identities = (0..<options.nodes.nodes).compactMap { found[$0] }
             guard identities.count == options.nodes.nodes else { throw Failure(.internalFault, "not every node has a certificate") }
-            return Access(tls: tls, identities: identities)
+            return Access(tls: tls, identities: identities, authority: authority, store: store)
         } catch let error as SwarmError {
             throw failure(error)
+        } catch let error as TLSError {
+            throw Failure(.configuration, error.description)
+        }
+    }
+
+    /// New certificates for nodes that have one, as EdgeCore's rotation gets them; nodes that are refused keep theirs.
+    ///
+    /// - Returns: the new identities by node index, and how many nodes were refused.
+    mutating func renew(
+        _ options: SwarmOptions, on group: any EventLoopGroup, isTerminated: () -> Bool
+    ) throws -> (made: [Int: TLSIdentity], refused: Int) {
+        guard let known = authority, let store else { return ([:], 0) }
+        do {
+            let endpoint = try Self.certsEndpoint(options)
+            let name = Self.peerName(options.serverName ?? endpoint.host)
+            var next = known
+            if options.join.refetchCa {
+                let answer = Answer<Certificate>()
+                Join.fetchAuthority(from: endpoint, peerName: name, knowing: known, on: group.next()).whenComplete { answer.set($0) }
+                next = try Self.wait(for: answer, isTerminated)
+                try store.save(authority: next)
+            }
+            let nodes = identities.enumerated().map { index, identity in
+                Join.Node(index: index, name: "\(options.nodes.prefix)\(options.nodes.first + index)", identity: identity)
+            }
+            let join = try Join(nodes, at: endpoint, peerName: name, authority: known, token: nil, store: store)
+            join.start(parallel: options.join.joinParallel, on: group)
+            while !join.isOver {
+                if isTerminated() { throw ExitCode.success }
+            }
+            let made = try join.result()
+            for (index, identity) in made { identities[index] = identity }
+            authority = next
+            tls = try TLSContext.client(authorities: next.pem)
+            return (made, join.refusedCount)
+        } catch let error as SwarmError {
+            throw Self.failure(error)
         } catch let error as TLSError {
             throw Failure(.configuration, error.description)
         }

@@ -41,7 +41,9 @@ struct Connect: ParsableCommand {
             made.append(Self.object(figures, start))
         }
         let holdStart = monotonicNanoseconds()
-        let held = try run.wait { figures, now in now - holdStart >= hold.nanoseconds || figures.connected == 0 }
+        let held = try run.wait { figures, now in
+            now - holdStart >= hold.nanoseconds || figures.connected == 0 && figures.givenUp >= nodes
+        }
         let holdSeconds = Double(monotonicNanoseconds() - holdStart) / 1e9
         let figures = try run.finish()
         let isComplete = isWhole && held.lost == 0 && held.connected == nodes
@@ -49,6 +51,7 @@ struct Connect: ParsableCommand {
         object.add("rounds", made)
         object.add("hold_seconds", hold.nanoseconds > 0 ? holdSeconds : 0)
         object.add("received", figures.received)
+        object.add("renewed", figures.renewed)
         try run.print(object, figures, isComplete: isComplete)
         try run.conclude(
             figures, isComplete: isComplete, shortfall: "\(held.connected) of \(nodes) connections stand, \(held.lost) were lost")

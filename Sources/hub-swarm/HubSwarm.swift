@@ -34,6 +34,8 @@ struct HubSwarmCommand: ParsableCommand {
               hub-swarm connect ... --nodes 1000 --resume --rounds 2 --hold 60
 
             SIGNALS
+              SIGHUP   every node renews its certificate with the one that it has, then
+                       connects anew with the new one, as an EdgeCore does in time
               SIGTERM  closes the connections, prints the figures and ends with status 0
               SIGUSR1  logs one line of counters
             """,

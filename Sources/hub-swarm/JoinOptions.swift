@@ -14,6 +14,8 @@ struct JoinOptions: ParsableArguments {
             "Directory that keeps the CA, certificates and keys (mode 0600), so that a later run with the same names needs no token.",
             valueName: "dir"))
     var certDir: String?
+    @Flag(help: "SIGHUP also fetches the CA, over a connection that the known one vouches for; an EdgeCore never does.")
+    var refetchCa = false
     @Option(help: ArgumentHelp("Certificate requests that run at once.", valueName: "number")) var joinParallel = 16
 
     /// The options, or the environment where they are not given.

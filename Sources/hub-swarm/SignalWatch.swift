@@ -13,10 +13,17 @@ internal import HubPipe
 final class SignalWatch {
     /// SIGTERM or SIGINT has come. The second one ends the process at once, with status 75.
     private(set) var isTerminated = false
+    /// SIGHUP has come since the last `takeHangUp`.
+    private var isHungUp = false
     private let signals: Descriptor
 
     /// To be made before any thread starts, so that all of them leave the signals to this one.
     init() throws(PipeError) { signals = try SystemSignals.open() }
+
+    func takeHangUp() -> Bool {
+        defer { isHungUp = false }
+        return isHungUp
+    }
 
     /// Waits for a signal, at most `milliseconds`.
     /// - Parameter report: called for SIGUSR1.
@@ -29,7 +36,7 @@ final class SignalWatch {
                 if isTerminated { _exit(ExitStatus.temporary.rawValue) }
                 isTerminated = true
             case .report: report()
-            case .hangUp: break
+            case .hangUp: isHungUp = true
             }
         }
     }

@@ -18,6 +18,9 @@ final class SwarmRun {
     let logger: Logger
     let settings: SwarmSettings
     private let swarm: Swarm
+    private let options: SwarmOptions
+    private let group: MultiThreadedEventLoopGroup
+    private var access: Access
     private let watch: SignalWatch
     /// SIGTERM has come.
     var isTerminated: Bool { watch.isTerminated }
@@ -34,6 +37,7 @@ final class SwarmRun {
     init(_ options: SwarmOptions, _ adjust: (inout SwarmSettings) -> Void) throws {
         let logger = options.log.logger("hub-swarm")
         self.logger = logger
+        self.options = options
         // Before any thread starts, so that all of them leave the signals to this one.
         let watch = try SignalWatch()
         self.watch = watch
@@ -59,6 +63,8 @@ final class SwarmRun {
             logger.warning("failure", metadata: ["cause": "\(cause)", "node": "\(node)", "detail": "\(detail)"])
         }
         adjust(&settings)
+        self.group = group
+        self.access = access
         self.settings = settings
         swarm = try Swarm(settings, identities: access.identities, on: group)
         previousTime = monotonicNanoseconds()
@@ -89,6 +95,7 @@ final class SwarmRun {
             let now = monotonicNanoseconds()
             progress(figures, now)
             if isTerminated { return figures }
+            if watch.takeHangUp() { try renew() }
             if try isOver(figures, now) { return figures }
             watch.listen(milliseconds: Self.pause) { report() }
         }
@@ -113,6 +120,26 @@ final class SwarmRun {
         } while last.connected > 0 && monotonicNanoseconds() < limit
         last.connected = before.connected
         return last
+    }
+
+    // MARK: Certificates
+
+    /// SIGHUP: a failure is reported, and the connections stay as they are.
+    private func renew() throws {
+        let start = monotonicNanoseconds()
+        let watch = watch
+        do {
+            let (made, refused) = try access.renew(options, on: group) {
+                watch.listen(milliseconds: Self.pause) {}
+                return watch.isTerminated
+            }
+            if let tls = access.tls { try swarm.renew(made, tls: tls) }
+            let milliseconds = (monotonicNanoseconds() - start) / 1_000_000
+            logger.notice(
+                "renewed", metadata: ["nodes": "\(made.count)", "refused": "\(refused)", "milliseconds": "\(milliseconds)"])
+        } catch let failure as Failure {
+            logger.error("renewal_failed", metadata: ["reason": "\(failure.message)"])
+        }
     }
 
     // MARK: Progress

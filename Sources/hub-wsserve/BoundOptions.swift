@@ -74,7 +74,7 @@ struct BoundOptions: ParsableArguments {
     }
 
     /// - Parameter openFiles: what the system allows; connections leave some for everything else.
-    func settings(legacyIdentity: Bool, openFiles: Int) -> ServeSettings {
+    func settings(_ place: PlaceOptions, openFiles: Int) -> ServeSettings {
         var settings = ServeSettings()
         settings.nodeLimit = nodeLimit
         settings.maxHandshakes = maxHandshakes
@@ -91,7 +91,8 @@ struct BoundOptions: ParsableArguments {
         settings.ping = ping.nanoseconds
         settings.drain = drain.nanoseconds
         settings.threads = threads ?? EdgeServer.coreCount
-        settings.legacyIdentity = legacyIdentity
+        settings.legacyIdentity = place.legacyIdentity
+        settings.closesExpired = place.closeExpired
         return settings
     }
 }

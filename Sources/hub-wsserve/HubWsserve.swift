@@ -40,7 +40,8 @@ struct HubWsserve: ParsableCommand {
 
             SIGNALS
               SIGTERM  sends what waits, closes all connections with 1001, ends
-              SIGHUP   reads certificate, key and CA again, for new connections
+              SIGHUP   reads certificate, key, CA and revocations again; closes the
+                       connections that they no longer entitle, and no other
               SIGUSR1  logs one line of counters
 
             \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission, .configuration]))
@@ -67,7 +68,7 @@ struct HubWsserve: ParsableCommand {
         var frameLines = lines
         frameLines.strict = false
         let frameRejects = try frameLines.makeRejects(logger)
-        let context = try place.insecure ? nil : place.context()
+        let trust = try place.insecure ? nil : place.trust()
         var socket: ListeningSocket?
         if let privileges {
             let open = try ListeningSocket(host: host, port: port, backlog: EdgeServer.backlog)
@@ -77,9 +78,9 @@ struct HubWsserve: ParsableCommand {
         }
         // Signals are blocked here, before the event loops' threads start and inherit that.
         let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects)
-        let settings = bounds.settings(legacyIdentity: place.legacyIdentity, openFiles: openFiles)
+        let settings = bounds.settings(place, openFiles: openFiles)
         let exchange = Exchange(settings: settings, counters: ServeCounters(), wake: { wakePipe.wake() }, log: { logger.log($0) })
-        let server = EdgeServer(exchange: exchange, context: context)
+        let server = EdgeServer(exchange: exchange, trust: trust)
         exchange.announce()
         let bound: Int
         do throws(ServeError) {
@@ -89,7 +90,7 @@ struct HubWsserve: ParsableCommand {
         }
         if let file = place.printPort, socket == nil { try AtomicFile.write(Array("\(bound)\n".utf8), to: file) }
         if let privileges { logger.info("privileges_dropped", metadata: ["user": "\(privileges.name)"]) }
-        logger.info("listening", metadata: ["address": "\(host)", "port": "\(bound)", "tls": "\(context != nil)"])
+        logger.info("listening", metadata: ["address": "\(host)", "port": "\(bound)", "tls": "\(trust != nil)"])
         let stage = ServeStage(
             exchange: exchange, server: server, output: output, frameRejects: frameRejects,
             onReload: { reload(server, privileges, logger) },
@@ -103,8 +104,10 @@ struct HubWsserve: ParsableCommand {
     private func reload(_ server: EdgeServer, _ privileges: Privileges?, _ logger: Logger) {
         guard !place.insecure else { return }
         do {
-            server.replace(try place.context())
-            logger.notice("reloaded")
+            let trust = try place.trust()
+            server.replace(trust)
+            let counts = trust.counts
+            logger.notice("reloaded", metadata: ["authorities": "\(counts.authorities)", "revocations": "\(counts.revocations)"])
         } catch {
             // Serving on with the old ones is better than not serving.
             let failure = error as? Failure

@@ -5,6 +5,7 @@ internal import HubCommand
 internal import HubPipe
 internal import HubServe
 internal import HubTLS
+internal import HubTrust
 
 struct PlaceOptions: ParsableArguments {
     @Option(
@@ -28,6 +29,15 @@ struct PlaceOptions: ParsableArguments {
     @Option(help: ArgumentHelp("PEM of the server's private key. (default: server.key in --dir)", valueName: "file"))
     var key: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Certificates that are refused, as 'hub-certs revoke' lists them; none without the file. (default: revoked.jsonl beside the CA)",
+            valueName: "file"))
+    var revoked: String?
+
+    @Flag(help: "SIGHUP also closes connections whose certificate has expired since they were made.")
+    var closeExpired = false
+
     @Flag(help: "Admit the certificates of old EdgeCores, CN=kubeedge.io, as whatever node their header says.")
     var legacyIdentity = false
 
@@ -47,18 +57,40 @@ struct PlaceOptions: ParsableArguments {
         return address
     }
 
-    /// Reads the files and makes a TLS context of them.
-    func context() throws -> TLSContext {
+    /// Reads the files, and makes a TLS context and the list of the refused of them.
+    func trust() throws -> ClientTrust {
         let authorities = try read(path("ca", ca, "rootCA.crt"), "CA certificate")
         let chain = try read(path("cert", cert, "server.crt"), "certificate")
         var secret = try read(path("key", key, "server.key"), "private key")
         defer { Secret.cleanse(&secret) }
+        let revocations = try revocations()
         do throws(TLSError) {
             let identity = try TLSIdentity(certificates: chain, privateKey: secret)
-            return try TLSContext.server(
+            let context = try TLSContext.server(
                 TLSServerSettings(identity: identity, clientAuthorities: authorities, clientCertificate: .required))
+            return try ClientTrust(
+                context: context, authorities: try Certificate.readAll(pem: authorities), revocations: revocations)
         } catch {
             throw Failure(.configuration, "cannot use certificate, key and CA: \(error.description)")
+        }
+    }
+
+    private func revocations() throws -> RevocationList {
+        // Beside the CA, wherever that is: a list that nobody finds would let in whom it names.
+        let authority = path("ca", ca, "rootCA.crt")
+        let place = authority.lastIndex(of: "/").map { String(authority[...$0]) } ?? ""
+        let path = revoked ?? Environment.optional("revoked", String.self) ?? "\(place)revoked.jsonl"
+        let content: [UInt8]
+        do throws(PipeError) {
+            content = try Descriptor.contents(of: path, limit: RevocationList.maxFile)
+        } catch {
+            if error.isAbsent { return RevocationList() }
+            throw Failure(error.isPermission ? .noPermission : .configuration, "cannot read the revocations: \(error.description)")
+        }
+        do throws(RevocationList.Malformed) {
+            return try RevocationList(content)
+        } catch {
+            throw Failure(.configuration, "\(path): line \(error.line) is no revocation")
         }
     }
 

@@ -1,6 +1,7 @@
 // The routes of hub-certs without a socket: who may do what, and what each answer waits for.
 
 internal import HubCerts
+internal import HubMessage
 internal import HubTLS
 internal import Testing
 
@@ -13,8 +14,8 @@ internal import Testing
     init() throws {
         let authority = try Authority.make(key: try PrivateKey.generate(), now: Self.now)
         service = CertsService(
-            authority: authority, nodes: IssuedNodes(capacity: 3, perMinute: 2), failures: FailureLimiter(limit: 2, capacity: 2),
-            edgeDays: 365, counters: counters, notify: { _ in })
+            authorities: try AuthoritySet(signing: authority), nodes: IssuedNodes(capacity: 3, perMinute: 2),
+            failures: FailureLimiter(limit: 2, capacity: 2), rules: EnrollmentRules(), counters: counters, notify: { _ in })
         let token = try authority.tokens.make(expiry: Self.now + 100)
         bearer = "Bearer " + token.split(separator: ".").dropFirst().joined(separator: ".")
     }
@@ -39,7 +40,9 @@ internal import Testing
 
     @Test("the CA is for everybody, in DER")
     func authority() {
-        #expect(begin("/ca.crt") == .answer(CertsResponse(200, type: "application/pkix-cert", body: service.authority.certificate.der)))
+        #expect(
+            begin("/ca.crt")
+                == .answer(CertsResponse(200, type: "application/pkix-cert", body: service.authorities.signing.certificate.der)))
         #expect(begin("/ca.crt?x=1") == begin("/ca.crt"))
     }
 
@@ -110,7 +113,7 @@ internal import Testing
             return
         }
         let certificate = try Certificate.read(der: response.body)
-        try certificate.verify(issuedBy: service.authority.certificate, purpose: .client, at: Self.now)
+        try certificate.verify(issuedBy: service.authorities.signing.certificate, purpose: .client, at: Self.now)
         #expect(record.node == "a")
         #expect(record.serial == certificate.serial)
         #expect(record.sha256 == Digest.hex(try certificate.sha256))

@@ -5,41 +5,6 @@ internal import HubPipe
 internal import HubTLS
 internal import Testing
 
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Musl)
-    internal import Musl
-#endif
-
-/// A directory that goes away with its owner.
-private final class TemporaryDirectory {
-    let path: String
-
-    init() {
-        var template = Array("/tmp/hub-certs-test-XXXXXX".utf8CString)
-        _ = unsafe mkdtemp(&template)
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    deinit {
-        for name in ["rootCA.crt", "rootCA.key", "server.crt", "server.key", "token", "issued.jsonl", ".lock"] { remove(name) }
-        _ = unsafe rmdir("\(path)/d")
-        _ = unsafe rmdir(path)
-    }
-
-    func remove(_ name: String) { _ = unsafe unlink("\(path)/d/\(name)") }
-
-    func write(_ text: [UInt8], to name: String) throws { try AtomicFile.write(text, to: "\(path)/d/\(name)", mode: 0o600) }
-
-    func read(_ name: String) throws -> [UInt8] { try SmallFile.read("\(path)/d/\(name)") }
-
-    func mode(_ name: String) -> UInt32 {
-        var status = stat()
-        _ = unsafe stat("\(path)/d/\(name)", &status)
-        return status.st_mode & 0o777
-    }
-}
-
 @Suite struct CertificateStoreTests {
     private let directory = TemporaryDirectory()
     private var store: CertificateStore { CertificateStore(directory: "\(directory.path)/d") }
@@ -155,7 +120,7 @@ private final class TemporaryDirectory {
         let log = IssuedLog(store)
         func nodes() throws -> [String] {
             var found: [String] = []
-            try log.forEachNode { found.append($0) }
+            try log.forEachRecord { found.append($0.node) }
             return found
         }
         #expect(try nodes() == [])

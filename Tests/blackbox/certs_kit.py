@@ -1,6 +1,7 @@
 """What the tests of hub-certs share: a prepared directory, a running server, requests and forged tokens."""
 
 import base64
+import datetime
 import hashlib
 import hmac
 import http.client
@@ -14,7 +15,7 @@ from conftest import Process, program, run, wait_until
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CERTS = program("hub-certs")
 NODE_NAMES = [(NameOID.ORGANIZATION_NAME, "system:nodes"), (NameOID.COMMON_NAME, "system:node:{}")]
@@ -162,3 +163,29 @@ def start(home):
 @pytest.fixture
 def server(start):
     return start()
+
+
+def certificate_of(home, node, begin, end, serial=None):
+    """A node's certificate as a CloudCore would have issued it: nothing here has a record of it. Times are seconds from now."""
+    key, now = new_key(), datetime.datetime.now(datetime.timezone.utc)
+    authority = x509.load_pem_x509_certificates((home / "rootCA.crt").read_bytes())[0]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name(NODE_NAMES, node))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(serial or x509.random_serial_number())
+        .not_valid_before(now + datetime.timedelta(seconds=begin))
+        .not_valid_after(now + datetime.timedelta(seconds=end))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
+        .sign(serialization.load_pem_private_key((home / "rootCA.key").read_bytes(), None), hashes.SHA256())
+    )
+    return certificate, key
+
+
+def hang_up(process, event=b"event=reload"):
+    """SIGHUP to a Process, and the line with which it says that the files have been read."""
+    before = sum(event in line for line in process.errors)
+    process.process.send_signal(signal.SIGHUP)
+    process._wait(process.errors, lambda lines: sum(event in line for line in lines) > before, 20, "the reload")
+    return [line for line in process.errors if event in line][-1]

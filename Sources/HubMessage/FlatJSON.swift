@@ -2,8 +2,6 @@
 // Objects and arrays as values are refused; so is a repeated key, also one that differs only in the case of its letters, because
 // Go's decoder, which reads what is passed on, takes such keys for the same.
 
-internal import HubMessage
-
 /// A JSON object without nesting.
 package struct FlatJSON: Sendable, Equatable {
     package enum Value: Sendable, Equatable {
