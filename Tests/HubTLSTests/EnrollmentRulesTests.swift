@@ -25,7 +25,9 @@ internal import Testing
     }
 
     /// 0 when the request may send its body.
-    private func status(_ target: String = "/edge.crt", node: String = "a", _ request: (inout CertsRequest) -> Void) -> Int {
+    private func status(
+        _ target: String = "/edge.crt", node: String = "a", by request: (inout CertsRequest) -> Void
+    ) -> Int {
         var asked = CertsRequest(method: "GET", target: target, nodeNames: [node])
         request(&asked)
         if case .answer(let response) = service.begin(asked, now: Self.now) { return response.status }
@@ -46,8 +48,8 @@ internal import Testing
             request.identity = .node("a")
             request.facts = facts
         }
-        #expect(status(show) == enrolment)
-        #expect(status("/node/b", show) == lookUp)
+        #expect(status(by: show) == enrolment)
+        #expect(status("/node/b", by: show) == lookUp)
     }
 
     @Test("what a node had when it was revoked is refused; what it gets afterwards begins later")

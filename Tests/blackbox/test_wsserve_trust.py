@@ -139,7 +139,10 @@ def test_the_sessions_of_a_revoked_node_end_and_no_others(start, pki):
     assert all(edge.lives() for edge in edges if edge is not edges[7])
     back = Edge(server, pki, "edge-7")
     assert back.status == 403 and b"certificate revoked" in back.answer
-    assert any('event=refused node=edge-7 reason="certificate revoked"' in line and "status=403" in line for line in server.errors)
+    deadline = time.monotonic() + PATIENCE
+    while not any('event=refused node=edge-7 reason="certificate revoked"' in line and "status=403" in line for line in server.errors):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     assert server.counters()["closed_revoked"] == 1 and server.counters()["refused_revoked"] == 1
     # A certificate that begins after the revocation is good, and so is every one once the node is allowed.
     revoke(pki, "edge-7", until=int(time.time()) - 2 * 86_400)
@@ -174,6 +177,16 @@ def test_sessions_of_an_authority_that_goes_end_and_no_others(start, pki, tmp_pa
     for _ in range(3):
         assert "authorities=2" in hang_up(server)
     assert no_more_lines(server) == []
+    counted = server.counters()
+    assert counted["sessions"] == 180
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        lines = [line for line in server.errors if "event=sessions_by_issuer" in line]
+        found = {name: sum(int(line.split("sessions=")[1]) for line in lines if name in line) for name in ("issuer=KubeEdge", 'issuer="hub CA 2"')}
+        if list(found.values()) == [90, 90]:
+            break
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.02)
     trusted = pki.path.read_bytes()
     pki.path.write_bytes(own)
     assert "authorities=1" in hang_up(server)
