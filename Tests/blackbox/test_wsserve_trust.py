@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -311,4 +312,49 @@ def test_a_list_that_cannot_be_read_changes_nothing(start, pki, tmp_path):
     os.unlink(pki.directory / "revoked.jsonl")
     hang_up(server)
     assert edge.lives() and Edge(server, pki, "edge-9").status == 101
+    server.stop()
+
+
+def test_reloads_amid_connects_and_revocations_leave_nobody_behind(start, pki):
+    """Nodes come and go while the list changes: at every moment a session of a revoked node ends, whatever its handshake was at."""
+    server = start(authority=pki)
+    names = [f"edge-{number}" for number in range(12)]
+    for name in names:
+        pki.node(name)
+    ending = threading.Event()
+
+    def play(name):
+        while not ending.is_set():
+            try:
+                edge = Edge(server, pki, name)
+                if edge.status == 101:
+                    edge.socket.settimeout(0.2)
+                    edge.socket.recv(1)
+            except (OSError, AssertionError):
+                pass
+
+    threads = [threading.Thread(target=play, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(15):
+            revoke(pki, *(names[:6] if turn % 2 == 0 else names[6:]))
+            hang_up(server)
+            # From the reload on, and after what its own closing takes, no session of a revoked node is live.
+            revoked = set(names[:6] if turn % 2 == 0 else names[6:])
+            time.sleep(0.1)
+            server.send(event("who", msg_id=f"turn-{turn}"))
+            live = set()
+            while True:
+                line = server.line()
+                if line["hub"].get("event") == "live" and line["header"]["parent_msg_id"] == f"turn-{turn}":
+                    break
+                if line["hub"].get("again"):
+                    live.add(line["hub"]["node"])
+            assert not live & revoked, turn
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert server.counters()["closed_revoked"] > 0 and server.counters()["refused_revoked"] > 0
     server.stop()
