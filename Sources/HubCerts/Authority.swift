@@ -35,14 +35,14 @@ package struct Authority: Sendable {
     package static func make(key: PrivateKey, name: String = "hub CA", now: Int64) throws(TLSError) -> Authority {
         let start = now - edgeClockSkew
         let template = CertificateTemplate(
-            .authority, subject: [NameAttribute(.organization, "hub"), NameAttribute(.commonName, name)], notBefore: start,
+            .authority, subject: [NameAttribute(.organization, organization), NameAttribute(.commonName, name)], notBefore: start,
             notAfter: start + lifetimeDays * secondsPerDay)
         return try Authority(certificate: try template.selfSigned(key), key: key)
     }
 
     /// A certificate for `names`, usable by a server.
     package func serverCertificate(names: [SubjectName], key: PublicKey, days: Int64, now: Int64) throws(TLSError) -> Certificate {
-        let subject = [NameAttribute(.organization, "hub"), NameAttribute(.commonName, Self.serverName)]
+        let subject = [NameAttribute(.organization, Self.organization), NameAttribute(.commonName, Self.serverName)]
         return try sign(.server, subject, names, key, days, from: now - Self.edgeClockSkew, now)
     }
 
@@ -53,6 +53,8 @@ package struct Authority: Sendable {
             .authority, successor.subject, [], try successor.publicKey, Self.lifetimeDays, from: now - Self.edgeClockSkew, now)
     }
 
+    /// The organization of what is made here for the hub itself.
+    static let organization = "hub"
     /// The common name of server certificates that were made here.
     static let serverName = "hub"
 

@@ -121,6 +121,19 @@ extension CertificateStore {
         }
     }
 
+    /// Refuses what `node` has now: what begins before this second, and what the records know to begin later. So what is issued to it next
+    /// is valid at once.
+    ///
+    /// - Parameter serial: refuses one certificate instead.
+    package func revoke(_ node: String, serial: String?, isBanned: Bool, now: Int64) throws(CertsError) {
+        var until = now - 1
+        try IssuedLog(self).forEachRecord { record in
+            if record.node == node { until = max(until, record.notBefore ?? record.time) }
+        }
+        let entry = RevocationList.Entry(node: node, serial: serial, until: until, isBanned: isBanned)
+        try changeRevocations { $0.add(entry) }
+    }
+
     /// Changes the revocations; for the commands that do, one after the other.
     package func changeRevocations(_ change: (inout RevocationList) -> Void) throws(CertsError) {
         try withLock { () throws(CertsError) in

@@ -78,10 +78,10 @@ package final class CertsService {
         case .inGrace where route == .enroll: break
         case .inGrace, .expired:
             // Nothing but a token helps.
-            if request.authorizations.isEmpty { return .answer(refuseCertificate(request, "the certificate has expired")) }
+            if request.authorizations.isEmpty { return .answer(refuse(request, "the certificate has expired", now)) }
             request.identity = .other
         case .revoked:
-            if request.authorizations.isEmpty { return .answer(refuseCertificate(request, "the certificate is revoked")) }
+            if request.authorizations.isEmpty { return .answer(refuse(request, "the certificate is revoked", now)) }
             request.identity = .other
         }
         switch route {
@@ -120,8 +120,7 @@ package final class CertsService {
             return .answer(refuse(.nodeName, node, request.remote))
         }
         guard !rules.revocations.isBanned(node) else {
-            notify(Notice(.warning, "banned_node", ["node": node, "remote": request.remote]))
-            return .answer(forbidden("the node is banned"))
+            return .answer(refuse(request, "the node is banned", now))
         }
         return .proceed(.enroll(node: node, credential, remote: request.remote, token: token))
     }
@@ -160,11 +159,7 @@ package final class CertsService {
         } else {
             reason = "Authorization is not 'Bearer <token>'"
         }
-        if let wait = failures.failed(request.remote, now: now) {
-            counters.add(.limited)
-            let response = CertsResponse(429, "too many wrong tokens from this address").with("Retry-After", "\(wait)").closing()
-            throw Refused(response: response)
-        }
+        if let wait = failures.failed(request.remote, now: now) { throw Refused(response: limited(wait)) }
         notify(
             Notice(
                 .warning, "token_refused", ["remote": request.remote, "node": String(node.prefix(253)), "reason": reason]))
@@ -181,10 +176,19 @@ package final class CertsService {
         return claims.id.map { spent.contains($0) } ?? false ? "the token has been used" : nil
     }
 
-    private func refuseCertificate(_ request: CertsRequest, _ reason: String) -> CertsResponse {
-        let node = if case .node(let node) = request.identity { node } else { "" }
-        notify(Notice(.warning, "certificate_refused", ["node": node, "remote": request.remote, "reason": reason]))
+    /// A client that is known and not wanted. It may come as often as one with a wrong token.
+    private func refuse(_ request: CertsRequest, _ reason: String, _ now: Int64) -> CertsResponse {
+        if let wait = failures.failed(request.remote, now: now) { return limited(wait) }
+        let node = if case .node(let node) = request.identity { node } else { request.nodeNames.first ?? "" }
+        notify(
+            Notice(
+                .warning, "client_refused", ["node": String(node.prefix(253)), "remote": request.remote, "reason": reason]))
         return forbidden(reason)
+    }
+
+    private func limited(_ wait: Int64) -> CertsResponse {
+        counters.add(.limited)
+        return CertsResponse(429, "too many refused requests from this address").with("Retry-After", "\(wait)").closing()
     }
 
     private func unauthorized(_ text: String) -> CertsResponse {

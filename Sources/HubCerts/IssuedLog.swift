@@ -38,6 +38,11 @@ package struct IssuedRecord: Sendable, Equatable {
         package let id: String
         /// Seconds since 1970.
         package let expiry: Int64
+
+        package init(id: String, expiry: Int64) {
+            self.id = id
+            self.expiry = expiry
+        }
     }
 
     package init(
@@ -129,8 +134,16 @@ package struct IssuedLog: Sendable {
         return last != 0x0a
     }
 
-    /// Calls `body` with each record, in order. Lines that are no records are skipped; a last line without its end is completed,
-    /// so that the next record stands on a line of its own.
+    /// Completes a last line without its end, so that the next record stands on a line of its own. For the one that appends, before it
+    /// begins: at another time such a line is one that is being written.
+    package func endLastLine() throws(CertsError) {
+        guard unsafe access(path, F_OK) == 0 || errno != ENOENT else { return }
+        let mustEnd: Bool
+        do throws(PipeError) { mustEnd = try isTorn() } catch { throw CertsError(error) }
+        if mustEnd { try append([0x0a]) }
+    }
+
+    /// Calls `body` with each record, in order. Lines that are no records are skipped, and so is a last line without its end.
     package func forEachRecord(_ body: (IssuedRecord) -> Void) throws(CertsError) {
         guard unsafe access(path, F_OK) == 0 || errno != ENOENT else { return }
         let descriptor = try open()
@@ -151,9 +164,6 @@ package struct IssuedLog: Sendable {
             // No record is that long.
             if pending.count > part.count { pending.removeAll() }
         }
-        guard !pending.isEmpty else { return }
-        Self.visit(pending[...], body)
-        try append([0x0a])
     }
 
     private func open() throws(CertsError) -> Descriptor {

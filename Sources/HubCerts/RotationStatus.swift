@@ -21,6 +21,8 @@ package struct RotationStatus: Sendable {
     }
 
     package let stage: RotationStage
+    /// An authority was made by another program, whose signatures are in no record here.
+    package let isIncomplete: Bool
     package let rows: [Row]
     /// Sorted by name.
     package let left: [Holder]
@@ -56,6 +58,7 @@ extension CertificateStore {
             rows[place].nodes += 1
             if stage == .switched, place > 0 { left.append(RotationStatus.Holder(node: record.node, notAfter: record.notAfter)) }
         }
-        return RotationStatus(stage: stage, rows: rows, left: left.sorted { $0.node < $1.node })
+        let isForeign = trusted.contains { $0.subject.values(.organization) != [Authority.organization] }
+        return RotationStatus(stage: stage, isIncomplete: isForeign, rows: rows, left: left.sorted { $0.node < $1.node })
     }
 }

@@ -67,6 +67,12 @@ package final class EdgeServer: Sendable {
         for part in parts { part.post([.judge(trust, after: earlier)], to: exchange) }
     }
 
+    /// While more than one authority is trusted, has the log say how many sessions depend on each.
+    package func reportIssuers() {
+        guard let trust = exchange.trust.withLock({ $0 }), trust.authorities.count > 1 else { return }
+        for part in parts { part.post([.countIssuers], to: exchange) }
+    }
+
     // MARK: Listening
 
     /// Splits `host:port` or `[host]:port`; the host is an address.

@@ -39,9 +39,22 @@ extension LoopPart {
     }
 }
 
+extension LoopPart {
+    /// One line per authority.
+    func countIssuers(_ exchange: Exchange) {
+        var counts: [String: Int] = [:]
+        for connection in connections.values { counts[connection.tls?.peerIssuer ?? "", default: 0] += 1 }
+        for (issuer, count) in counts.sorted(by: { $0.key < $1.key }) {
+            exchange.notices.own(.info, "sessions_by_issuer", ["loop": "\(index)", "issuer": issuer, "sessions": "\(count)"])
+        }
+    }
+}
+
 extension EdgeConnection {
+    fileprivate var tls: TLSHandler? { try? context?.pipeline.syncOperations.handler(type: TLSHandler.self) }
+
     fileprivate func problem(_ trust: ClientTrust, after earlier: ClientTrust, now: Int64?) -> ClientTrust.Problem? {
-        guard let tls = try? context?.pipeline.syncOperations.handler(type: TLSHandler.self) else { return nil }
+        guard let tls else { return nil }
         return trust.problem(tls.peer?.facts, tls, of: node, verifiedUnder: earlier, now: now)
     }
 }

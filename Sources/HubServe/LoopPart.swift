@@ -15,6 +15,8 @@ final class LoopPart: @unchecked Sendable {
         case followReading
         /// The second one no longer holds, the first one does.
         case judge(ClientTrust, after: ClientTrust)
+        /// Says how many sessions have a certificate of which authority.
+        case countIssuers
         /// SIGTERM.
         case shutDown
     }
@@ -85,6 +87,7 @@ final class LoopPart: @unchecked Sendable {
                     try? channel.syncOptions?.setOption(.autoRead, value: isReading)
                 }
             case .judge(let trust, let earlier): judge(trust, after: earlier, exchange)
+            case .countIssuers: countIssuers(exchange)
             case .shutDown:
                 // Closing takes connections and channels out of the dictionaries.
                 let all = Array(connections.values)

@@ -85,6 +85,7 @@ package final class ServeStage: Stage {
     }
 
     package func report() {
+        server.reportIssuers()
         onReport(
             exchange.counters.all + [
                 ("sessions", exchange.sessionCount), ("open_connections", server.openConnections), ("pending_bytes", output.pending),

@@ -10,6 +10,14 @@ extension TLSConnection {
         return unsafe TLSPeer(borrowing: certificate)
     }
 
+    /// The common name of the authority that the peer's certificate names; nil without certificate.
+    package var peerIssuer: String? {
+        guard let certificate = unsafe SSL_get1_peer_certificate(ssl) else { return nil }
+        defer { unsafe X509_free(certificate) }
+        guard let name = unsafe X509_get_issuer_name(certificate) else { return nil }
+        return unsafe DistinguishedName.attributes(borrowing: name).values(.commonName).first
+    }
+
     /// Verifies the client's certificate once more, against the authorities of another context. OpenSSL keeps certificate and chain
     /// with the connection, so this needs no memory of its own, and judges as a new handshake would. Only the validity is left out:
     /// that a certificate expires ends no connection.

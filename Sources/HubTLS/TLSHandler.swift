@@ -75,6 +75,9 @@ package final class TLSHandler: ChannelDuplexHandler {
     /// The peer's certificate, once the handshake has ended; on the channel's event loop.
     package var peer: TLSPeer? { state == .handshaking ? nil : connection.peer }
 
+    /// The common name of the peer's issuer; on the channel's event loop.
+    package var peerIssuer: String? { connection.peerIssuer }
+
     /// Verifies the client's certificate against the authorities of another context; on the channel's event loop.
     package func verifyPeer(by context: TLSContext) throws(TLSError) { try connection.verifyPeer(by: context) }
 

@@ -5,7 +5,6 @@ internal import HubCerts
 internal import HubCommand
 internal import HubMessage
 internal import HubPipe
-internal import HubTrust
 internal import Logging
 
 struct Revoke: ParsableCommand {
@@ -44,14 +43,13 @@ struct Revoke: ParsableCommand {
     }
 
     func run() throws {
-        // The second in which a certificate is issued counts as before.
-        let until = wallMicroseconds() / 1_000_000
-        let entry = RevocationList.Entry(
-            node: node, serial: serial?.lowercased().filter { $0 != ":" }, until: until, isBanned: ban)
+        let number = serial?.lowercased().filter { $0 != ":" }
         let store = directory.store
-        try orFail("") { () throws(CertsError) in try store.changeRevocations { $0.add(entry) } }
+        try orFail("") { () throws(CertsError) in
+            try store.revoke(node, serial: number, isBanned: ban, now: wallMicroseconds() / 1_000_000)
+        }
         log.logger("hub-certs").info(
-            "revoked", metadata: ["node": "\(node)", "serial": "\(entry.serial ?? "all")", "ban": "\(ban)"])
+            "revoked", metadata: ["node": "\(node)", "serial": "\(number ?? "all")", "ban": "\(ban)"])
     }
 }
 

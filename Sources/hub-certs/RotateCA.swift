@@ -118,9 +118,15 @@ struct RotateCA: ParsableCommand {
 
         @Flag(help: "Print the nodes that have a certificate of the old CA instead.") var nodes = false
         @OptionGroup var directory: DirectoryOption
+        @OptionGroup(title: "Log") var log: LogOptions
 
         func run() throws {
             let status = try orFail("") { () throws(CertsError) in try directory.store.rotationStatus(now: now()) }
+            if status.isIncomplete {
+                let reason =
+                    "another program made a CA; what it issued is not counted, SIGUSR1 to hub-wsserve tells who is connected with it"
+                log.logger("hub-certs").warning("not_counted", metadata: ["reason": "\(reason)"])
+            }
             let output = try LineWriter.standardOutput()
             if nodes {
                 for holder in status.left {
@@ -146,7 +152,9 @@ struct RotateCA: ParsableCommand {
             abstract: "Drops the old CA.",
             discussion: """
                 Refused with status 75 while nodes have a certificate of the old CA that is
-                neither expired nor revoked; with --force those nodes have to join anew.
+                neither expired nor revoked; with --force those nodes have to join anew. If the
+                old CA was taken over from a CloudCore, what that one issued is not counted:
+                SIGUSR1 to hub-wsserve logs how many connections have a certificate of which CA.
 
                 EXAMPLES
                   hub-certs rotate-ca finish --dir /etc/hub

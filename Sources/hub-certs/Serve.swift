@@ -99,6 +99,7 @@ struct Serve: ParsableCommand {
         var spent = SpentTokens()
         let start = wallMicroseconds() / 1_000_000
         try orFail("") { () throws(CertsError) in
+            try IssuedLog(store).endLastLine()
             try IssuedLog(store).forEachRecord { record in
                 known.restore(record.node)
                 if let token = record.token, token.expiry > start { _ = spent.spend(token.id, expiry: token.expiry, now: start) }

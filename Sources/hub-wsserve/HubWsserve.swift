@@ -42,7 +42,8 @@ struct HubWsserve: ParsableCommand {
               SIGTERM  sends what waits, closes all connections with 1001, ends
               SIGHUP   reads certificate, key, CA and revocations again; closes the
                        connections that they no longer entitle, and no other
-              SIGUSR1  logs one line of counters
+              SIGUSR1  logs one line of counters; while more than one CA is trusted, also
+                       how many connections have a certificate of which
 
             \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission, .configuration]))
             """,

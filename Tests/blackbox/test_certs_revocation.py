@@ -49,7 +49,7 @@ def test_a_revoked_node_renews_nothing_and_comes_back_by_joining_anew(server, ho
         assert (status, text) == (403, b"the certificate is revoked")
         assert server.request("POST", "/nodeupgrade", b"{}", pair=gone)[0] == 403
         assert server.request("GET", "/node/edge-1", pair=gone)[0] == 403
-    server.process.wait_errors(b'event=certificate_refused node=edge-0 reason="the certificate is revoked"')
+    server.process.wait_errors(b'event=client_refused node=edge-0 reason="the certificate is revoked"')
     assert server.enroll(csr("edge-1"), "edge-1", bearer=False, pair=innocent)[0] == 200
     # It joins anew, at once, and what it gets then is good.
     fresh = server.join(tmp_path)
@@ -58,7 +58,6 @@ def test_a_revoked_node_renews_nothing_and_comes_back_by_joining_anew(server, ho
     until = json.loads((home / "revoked.jsonl").read_text())["until"]
     assert certificate.not_valid_before_utc.timestamp() == until + 1
     # Revoked again, all of it is.
-    time.sleep(1.1)
     certs(home, "revoke", "edge-0")
     hang_up(server.process)
     assert server.enroll(csr(), bearer=False, pair=fresh)[0] == 403
@@ -80,6 +79,17 @@ def test_a_banned_node_gets_nothing_until_it_is_allowed(server, home, tmp_path):
     assert server.enroll(csr())[0] == 403
     certs(home, "allow", "edge-0")
     hang_up(server.process)
+    assert server.enroll(csr())[0] == 200
+
+
+def test_a_revoked_node_that_asks_again_and_again_is_limited(start, home, tmp_path):
+    server = start("--token-failures", "3")
+    pair = server.join(tmp_path)
+    certs(home, "revoke", "edge-0")
+    hang_up(server.process)
+    answers = [server.enroll(csr(), bearer=False, pair=pair) for _ in range(5)]
+    assert [status for status, _, _ in answers] == [403, 403, 403, 429, 429] and answers[-1][1]["Retry-After"]
+    assert sum(b"event=client_refused" in line for line in server.process.errors) == 3
     assert server.enroll(csr())[0] == 200
 
 

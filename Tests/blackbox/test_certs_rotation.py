@@ -207,6 +207,7 @@ def test_files_of_a_cloudcore_are_rotated_too(tmp_path):
     rotate(directory, "begin")
     rotate(directory, "switch")
     assert (directory / "rootCA-old.key").read_bytes() == key
+    assert b"event=not_counted" in run([CERTS, "rotate-ca", "status", "--dir", str(directory)]).stderr
     # Whoever reads only the first certificate of the file, as CloudCore does, finds the one that belongs to the key.
     assert openssl("pkey", "-in", directory / "rootCA.key", "-pubout") == openssl("x509", "-in", directory / "rootCA.crt", "-noout", "-pubkey")
     server = Server(directory)

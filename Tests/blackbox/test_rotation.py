@@ -181,10 +181,15 @@ def test_edges_stay_connected_while_certificates_change(tmp_path):
         status = open(f"/proc/{wsserve.process.pid}/status").read()
         print(f"hub-wsserve, {EDGES} edges: " + next(line for line in status.splitlines() if line.startswith("VmRSS")))
     finally:
-        for swarm in swarms:
-            swarm.stop(60)
-        statuses = [wsserve.stop(60), certs.process.stop(60)]
-    assert statuses == [0, 0]
+        everything = [*swarms, wsserve, certs.process]
+        for process in everything:
+            process.process.terminate()
+        try:
+            statuses = [process.wait(60) for process in everything]
+        finally:
+            for process in everything:
+                process.kill()
+    assert statuses == [0] * len(everything)
 
 
 def test_a_revocation_reaches_a_whole_hub_by_sighup(hub):

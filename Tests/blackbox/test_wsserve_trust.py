@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -139,7 +140,10 @@ def test_the_sessions_of_a_revoked_node_end_and_no_others(start, pki):
     assert all(edge.lives() for edge in edges if edge is not edges[7])
     back = Edge(server, pki, "edge-7")
     assert back.status == 403 and b"certificate revoked" in back.answer
-    assert any('event=refused node=edge-7 reason="certificate revoked"' in line and "status=403" in line for line in server.errors)
+    deadline = time.monotonic() + PATIENCE
+    while not any('event=refused node=edge-7 reason="certificate revoked"' in line and "status=403" in line for line in server.errors):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     assert server.counters()["closed_revoked"] == 1 and server.counters()["refused_revoked"] == 1
     # A certificate that begins after the revocation is good, and so is every one once the node is allowed.
     revoke(pki, "edge-7", until=int(time.time()) - 2 * 86_400)
@@ -174,6 +178,16 @@ def test_sessions_of_an_authority_that_goes_end_and_no_others(start, pki, tmp_pa
     for _ in range(3):
         assert "authorities=2" in hang_up(server)
     assert no_more_lines(server) == []
+    counted = server.counters()
+    assert counted["sessions"] == 180
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        lines = [line for line in server.errors if "event=sessions_by_issuer" in line]
+        found = {name: sum(int(line.split("sessions=")[1]) for line in lines if name in line) for name in ("issuer=KubeEdge", 'issuer="hub CA 2"')}
+        if list(found.values()) == [90, 90]:
+            break
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.02)
     trusted = pki.path.read_bytes()
     pki.path.write_bytes(own)
     assert "authorities=1" in hang_up(server)
@@ -298,4 +312,49 @@ def test_a_list_that_cannot_be_read_changes_nothing(start, pki, tmp_path):
     os.unlink(pki.directory / "revoked.jsonl")
     hang_up(server)
     assert edge.lives() and Edge(server, pki, "edge-9").status == 101
+    server.stop()
+
+
+def test_reloads_amid_connects_and_revocations_leave_nobody_behind(start, pki):
+    """Nodes come and go while the list changes: at every moment a session of a revoked node ends, whatever its handshake was at."""
+    server = start(authority=pki)
+    names = [f"edge-{number}" for number in range(12)]
+    for name in names:
+        pki.node(name)
+    ending = threading.Event()
+
+    def play(name):
+        while not ending.is_set():
+            try:
+                edge = Edge(server, pki, name)
+                if edge.status == 101:
+                    edge.socket.settimeout(0.2)
+                    edge.socket.recv(1)
+            except (OSError, AssertionError):
+                pass
+
+    threads = [threading.Thread(target=play, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(15):
+            revoke(pki, *(names[:6] if turn % 2 == 0 else names[6:]))
+            hang_up(server)
+            # From the reload on, and after what its own closing takes, no session of a revoked node is live.
+            revoked = set(names[:6] if turn % 2 == 0 else names[6:])
+            time.sleep(0.1)
+            server.send(event("who", msg_id=f"turn-{turn}"))
+            live = set()
+            while True:
+                line = server.line()
+                if line["hub"].get("event") == "live" and line["header"]["parent_msg_id"] == f"turn-{turn}":
+                    break
+                if line["hub"].get("again"):
+                    live.add(line["hub"]["node"])
+            assert not live & revoked, turn
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert server.counters()["closed_revoked"] > 0 and server.counters()["refused_revoked"] > 0
     server.stop()
