@@ -5,7 +5,7 @@
 
 package import NIOCore
 
-/// In the pipeline of the listening channel, which reads only when it is told to: one read accepts one connection.
+/// In the pipeline of the listening channel, which reads only when it is told to: one read accepts up to `batch` connections.
 package final class AcceptGate: ChannelInboundHandler {
     package typealias InboundIn = any Channel
     package typealias InboundOut = any Channel
@@ -19,6 +19,9 @@ package final class AcceptGate: ChannelInboundHandler {
         /// Mostly the limit of open files; accepting goes on after a pause.
         case failed(any Error)
     }
+
+    /// Connections of one read. The kernel drops what comes faster than it is accepted, also that of honest peers.
+    package static let batch: UInt = 64
 
     private let limits: AcceptLimits
     private let isPaused: () -> Bool

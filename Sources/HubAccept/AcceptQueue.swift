@@ -92,8 +92,12 @@ package struct AcceptQueue<Element> {
     /// Takes all that wait out.
     package mutating func dropAll() -> [Element] {
         let all = addresses.values.flatMap { Array($0.waiting) }
-        for key in addresses.keys { addresses[key]?.waiting.removeAll() }
         turns.removeAll()
+        addresses = addresses.filter { $0.value.active > 0 }
+        for key in addresses.keys {
+            addresses[key]?.waiting.removeAll()
+            addresses[key]?.hasTurn = false
+        }
         (byLength, longest, waiting) = ([[]], 0, 0)
         return all
     }
