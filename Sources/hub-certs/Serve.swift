@@ -24,11 +24,9 @@ struct Serve: ParsableCommand {
             A request is signed when its own signature verifies and its subject is
             CN=system:node:NODE, O=system:nodes. Nothing else that it asks for is granted.
             Each signature is a line in issued.jsonl, on the disk before the answer leaves.
-            Of one address --max-connections-per-address are served at a time, others wait.
 
             EXAMPLES
               hub-certs serve --dir /etc/hub > tasks.jsonl
-              hub-certs serve --dir /etc/hub --max-connections-per-address 1000
               curl --cacert rootCA.crt https://hub.example.com:10002/ca.crt -o ca.der
               curl --cacert rootCA.crt -X GET -H 'NodeName: edge-0' \\
                 -H "Authorization: Bearer $(cut -d. -f2- token)" \\
