@@ -5,7 +5,7 @@
 
 package import NIOCore
 
-/// In the pipeline of the listening channel, which reads only when it is told to: one read accepts one connection.
+/// In the pipeline of the listening channel, which reads only when it is told to: one read accepts up to `batch` connections.
 package final class AcceptGate: ChannelInboundHandler {
     package typealias InboundIn = any Channel
     package typealias InboundOut = any Channel
@@ -20,13 +20,17 @@ package final class AcceptGate: ChannelInboundHandler {
         case failed(any Error)
     }
 
+    /// Connections of one read. The kernel drops what comes faster than it is accepted, also that of honest peers.
+    package static let batch: UInt = 64
+
     private let limits: AcceptLimits
     private let isPaused: () -> Bool
     private let report: (Event, SocketAddress?) -> Void
     private var queue: AcceptQueue<any Channel>
     /// Those that are served, and not yet let in.
     private var served: [ObjectIdentifier: AddressKey] = [:]
-    private var open = 0
+    /// Those that have begun, whether let in or not.
+    private var begun = 0
     private var isReading = false
     private var isEnding = false
     private var context: ChannelHandlerContext?
@@ -63,25 +67,16 @@ package final class AcceptGate: ChannelInboundHandler {
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let channel = unwrapInboundIn(data)
-        let (id, key) = (ObjectIdentifier(channel), AddressKey(channel.remoteAddress))
+        let key = AddressKey(channel.remoteAddress)
         report(.accepted, channel.remoteAddress)
-        open += 1
-        let gate = NIOLoopBound(self, eventLoop: context.eventLoop)
-        let eventLoop = context.eventLoop
-        channel.closeFuture.whenComplete { _ in
-            eventLoop.execute {
-                gate.value.open -= 1
-                gate.value.finished(id)
-            }
-        }
         guard !isEnding else { return channel.close(promise: nil) }
-        if open > limits.open {
+        if begun + queue.waiting >= limits.open {
             // Whoever has the most of what is not let in makes room.
             guard let other = queue.dropNewest(of: key) else { return refuse(channel, .refusedOpen) }
             refuse(other, .refusedOpen)
         }
         switch queue.arrive(channel, from: key) {
-        case .begin: begin(channel, id, key)
+        case .begin: begin(channel, key)
         case .wait: break
         case .refuse(let other): refuse(other, .refusedWaiting)
         }
@@ -110,15 +105,26 @@ package final class AcceptGate: ChannelInboundHandler {
     /// Lets the next ones begin and accepts the next one, if that is possible now.
     package func proceed() {
         guard !isPaused(), !isEnding, let context else { return }
-        while let channel = queue.next() { begin(channel, ObjectIdentifier(channel), AddressKey(channel.remoteAddress)) }
+        while let channel = queue.next() { begin(channel, AddressKey(channel.remoteAddress)) }
         guard !isReading else { return }
         isReading = true
         context.read()
     }
 
-    private func begin(_ channel: any Channel, _ id: ObjectIdentifier, _ key: AddressKey) {
+    private func begin(_ channel: any Channel, _ key: AddressKey) {
+        guard let context else { return channel.close(promise: nil) }
+        let id = ObjectIdentifier(channel)
         served[id] = key
-        context?.fireChannelRead(wrapInboundOut(channel))
+        begun += 1
+        let gate = NIOLoopBound(self, eventLoop: context.eventLoop)
+        let eventLoop = context.eventLoop
+        channel.closeFuture.whenComplete { _ in
+            eventLoop.execute {
+                gate.value.begun -= 1
+                gate.value.finished(id)
+            }
+        }
+        context.fireChannelRead(wrapInboundOut(channel))
     }
 
     private func refuse(_ channel: any Channel, _ event: Event) {

@@ -39,14 +39,15 @@ package struct AcceptQueue<Element> {
     package var addressCount: Int { addresses.count }
 
     package mutating func arrive(_ element: Element, from key: AddressKey) -> Arrival {
-        let address = addresses[key] ?? Address()
-        if active < limits.active, address.active < limits.perAddress, address.waiting.isEmpty {
-            addresses[key, default: address].active += 1
+        // Numbers are read, not the address: with a copy of it in hand, the append would copy the line.
+        let before = addresses[key]?.waiting.count ?? 0
+        if active < limits.active, addresses[key]?.active ?? 0 < limits.perAddress, before == 0 {
+            addresses[key, default: Address()].active += 1
             active += 1
             return .begin
         }
-        addresses[key, default: address].waiting.append(element)
-        lengthChanged(key, from: address.waiting.count)
+        addresses[key, default: Address()].waiting.append(element)
+        lengthChanged(key, from: before)
         giveTurn(key)
         guard waiting > limits.waiting, let refused = dropNewest(of: key) else { return .wait }
         return .refuse(refused)
@@ -92,8 +93,12 @@ package struct AcceptQueue<Element> {
     /// Takes all that wait out.
     package mutating func dropAll() -> [Element] {
         let all = addresses.values.flatMap { Array($0.waiting) }
-        for key in addresses.keys { addresses[key]?.waiting.removeAll() }
         turns.removeAll()
+        addresses = addresses.filter { $0.value.active > 0 }
+        for key in addresses.keys {
+            addresses[key]?.waiting.removeAll()
+            addresses[key]?.hasTurn = false
+        }
         (byLength, longest, waiting) = ([[]], 0, 0)
         return all
     }

@@ -80,7 +80,7 @@ package final class CertsServer: Sendable {
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .serverChannelOption(.autoRead, value: false)
-                .serverChannelOption(.maxMessagesPerRead, value: 1)
+                .serverChannelOption(.maxMessagesPerRead, value: AcceptGate.batch)
                 .serverChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(Self.gate(settings, counters, notify))

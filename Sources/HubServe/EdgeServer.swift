@@ -105,7 +105,7 @@ package final class EdgeServer: Sendable {
             .serverChannelOption(.backlog, value: Self.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.autoRead, value: false)
-            .serverChannelOption(.maxMessagesPerRead, value: 1)
+            .serverChannelOption(.maxMessagesPerRead, value: AcceptGate.batch)
             // Accepted sockets inherit these. The kernel takes little more than it can send, so what waits, waits here, where it is counted.
             .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .serverChannelOption(.tcpOption(.init(rawValue: CInt(TCP_NOTSENT_LOWAT))), value: 128 << 10)

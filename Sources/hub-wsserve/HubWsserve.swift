@@ -25,7 +25,14 @@ struct HubWsserve: ParsableCommand {
             program.
 
             A node is what its certificate says, CN=system:node:<node>, O=system:nodes;
-            the header node_id must say the same.
+            the header node_id must say the same. An authority in --ca may have signed it
+            through intermediates, three at most, which the node sends.
+
+            Connections are accepted at once; --max-handshakes of them are served at a time,
+            of one address --max-handshakes-per-address, and the others wait. So an address
+            that floods keeps nobody else out, and hundreds of nodes behind one address come
+            back one after the other. Behind a proxy that has one address for all nodes,
+            both bounds should be the same.
 
             Started as root with --user, it reads the files and opens the port first. On SIGHUP
             it reads the files as that user: then server.key must be readable for the user or
@@ -35,6 +42,7 @@ struct HubWsserve: ParsableCommand {
             EXAMPLES
               hub-wsserve --dir /etc/hub < send.jsonl > live.jsonl
               hub-wsserve --dir /etc/hub --listen 0.0.0.0:10000 - control.fifo
+              hub-wsserve --dir /etc/hub --max-handshakes-per-address 256
               hub-wsserve --insecure --listen 127.0.0.1:0 --print-port port
               hub-wsserve --dir /etc/hub --user hub-ws --listen 0.0.0.0:443 < send.jsonl
 

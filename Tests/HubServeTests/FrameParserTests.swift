@@ -155,4 +155,52 @@ struct FrameParserTests {
         feed(Array(frame([1, 2], opcode: 9).dropLast()))
         #expect(!parser.isInMessage)
     }
+
+    @Test(
+        "after a failure the rest is thrown away until the peer's close frame, in every split",
+        arguments: [
+            [0x83, 0x81, 1, 2, 3, 4, 5], [0xc1, 0x81, 1, 2, 3, 4, 5], [0x81, 0x01, 5], [0x80, 0x80, 1, 2, 3, 4],
+            [0x89, 0xfe, 0, 126, 1, 2, 3, 4]
+                + [UInt8](repeating: 7, count: 126), [0x81, 0xfe, 0, 1, 1, 2, 3, 4, 5],
+        ] as [[UInt8]], [1, 2, 3, 1000])
+    func skips(bad: [UInt8], unit: Int) {
+        let input = bad + frame([1, 2, 3]) + frame([9], opcode: 9) + frame([0x03, 0xe8], opcode: 8)
+        var parser = FrameParser(maxMessage: 1000)
+        var message: [UInt8] = []
+        var hasFailed = false
+        var hasClosed = false
+        for start in stride(from: 0, to: input.count, by: unit) {
+            let piece = Array(input[start..<min(input.count, start + unit)])
+            var at = 0
+            unsafe piece.withUnsafeBytes { bytes in
+                if !hasFailed {
+                    if case .failure = unsafe parser.next(bytes, at: &at, into: &message) { hasFailed = true }
+                }
+                if hasFailed, unsafe parser.skip(bytes, at: &at) { hasClosed = true }
+            }
+        }
+        #expect(hasFailed && hasClosed && parser.hasClose)
+        #expect(message.isEmpty)
+    }
+
+    @Test("a message too big is skipped by its length, however long it says that it is")
+    func skipsLarge() {
+        let (failure, hasClosed) = failThenSkip(frame([UInt8](repeating: 1, count: 70_000)) + frame([0x03, 0xf1], opcode: 8))
+        #expect(failure == .failure(.tooBig, "message too big"))
+        #expect(hasClosed)
+        let endless: [UInt8] = [0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 2, 3]
+        let (other, hasOtherClosed) = failThenSkip(endless)
+        #expect(other == .failure(.protocolError, "length not in its shortest form"))
+        #expect(!hasOtherClosed)
+    }
+
+    private func failThenSkip(_ input: [UInt8]) -> (FrameParser.Event, Bool) {
+        var parser = FrameParser(maxMessage: 10)
+        var message: [UInt8] = []
+        var at = 0
+        return unsafe input.withUnsafeBytes { bytes in
+            let failure = unsafe parser.next(bytes, at: &at, into: &message)
+            return (failure, unsafe parser.skip(bytes, at: &at))
+        }
+    }
 }

@@ -36,6 +36,9 @@ def ask():
             link.send_message("ping", message_id=f"q-{number}")
             link.answer(f"q-{number}")
             tell("ask", begun)
+            if number % 250 == 0:
+                # Questions end in hub-wsserve; to hub-keepalive only this is a sign of life.
+                link.send_message("keepalive", message_id=f"k-{number}", source="websocket", resource="node", group="resource")
         except (OSError, EOFError, AssertionError) as error:
             tell("ask", begun, repr(error))
             return
