@@ -11,7 +11,7 @@ package final class CertsStage: Stage {
     private let output: LineWriter
     private let drain: Int64
     private let onReload: () -> Void
-    private let onReport: () -> Void
+    private let counters: CertsCounters
     private let onMinute: () -> Void
     /// Of lines that stand in `output`.
     private var promises: [EventLoopPromise<Void>] = []
@@ -27,15 +27,15 @@ package final class CertsStage: Stage {
     ///   - drain: nanoseconds after SIGTERM in which requests may end.
     ///   - onMinute: called once a minute.
     package init(
-        server: CertsServer, outbox: TaskOutbox, output: LineWriter, drain: Int64, onReload: @escaping () -> Void,
-        onReport: @escaping () -> Void, onMinute: @escaping () -> Void
+        server: CertsServer, counters: CertsCounters, outbox: TaskOutbox, output: LineWriter, drain: Int64,
+        onReload: @escaping () -> Void, onMinute: @escaping () -> Void
     ) {
         self.server = server
         self.outbox = outbox
         self.output = output
         self.drain = drain
         self.onReload = onReload
-        self.onReport = onReport
+        self.counters = counters
         self.onMinute = onMinute
         nextMinute = monotonicNanoseconds() + Self.minute
     }
@@ -71,7 +71,9 @@ package final class CertsStage: Stage {
         }
     }
 
-    package func report() { onReport() }
+    package var figures: [Figure] {
+        Figure.counters(counters.all) + [.gauge("open", server.openConnections), .gauge("pending_bytes", output.pending)]
+    }
 
     package func reload() { onReload() }
 

@@ -33,7 +33,7 @@ package enum LogLevel: String, ExpressibleByArgument, Sendable, CaseIterable {
     case error
 }
 
-/// `--tap` and `--mirror`: what every stage can do with its standard output.
+/// `--tap`, `--mirror` and `--metrics`: what every stage can tell others.
 package struct OutputOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -44,7 +44,27 @@ package struct OutputOptions: ParsableArguments {
     @Option(help: ArgumentHelp("As --tap, but drop nothing: the output waits for this FIFO's reader.", valueName: "path"))
     package var mirror: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Keep counters in this file, renewed every --metrics-interval seconds, for Prometheus' textfile collector.", valueName: "file"))
+    package var metrics: String?
+
+    @Option(help: ArgumentHelp("Age at which the metrics file is renewed.", valueName: "seconds"))
+    package var metricsInterval = Seconds(5)
+
     package init() {}
+
+    package func validate() throws {
+        guard metricsInterval.milliseconds >= 100 else { throw ValidationError("--metrics-interval must be at least 0.1 seconds") }
+    }
+
+    /// Where the figures of the program go.
+    /// - Parameter stage: the label of its metrics.
+    package func reporter(_ stage: String, _ logger: Logger) -> Reporter {
+        Reporter(
+            stage: stage, version: hubVersion, path: metrics, interval: metricsInterval.nanoseconds, log: { logger.figures($0) },
+            onFailure: { logger.error("metrics_failed", metadata: ["reason": "\($0)"]) })
+    }
 
     /// Standard output, with its taps.
     package func open() throws(PipeError) -> LineWriter {

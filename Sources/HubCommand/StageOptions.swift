@@ -31,8 +31,14 @@ extension [LineReader] {
 
 extension Logger {
     /// One line of counters, as SIGUSR1 asks for.
-    package func counters(_ values: KeyValuePairs<String, Int>) {
-        notice("counters", metadata: Metadata(uniqueKeysWithValues: values.map { ($0.key, "\($0.value)") }))
+    package func figures(_ figures: [Figure]) {
+        let values = figures.map { ($0.name, MetadataValue.stringConvertible($0.value)) }
+        notice("counters", metadata: Metadata(values, uniquingKeysWith: { first, _ in first }))
+    }
+
+    /// For programs that keep no metrics.
+    package func reporter(_ stage: String) -> Reporter {
+        Reporter(stage: stage, version: hubVersion, log: { figures($0) })
     }
 
     /// Opens an output; a FIFO without reader is waited for, and the log says so.

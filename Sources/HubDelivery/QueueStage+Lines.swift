@@ -89,6 +89,7 @@ extension QueueStage {
         let answer = unsafe line.withValue(line.index.hub.node) { name in
             unsafe line.withValue(line.index.header.parentID) { id in unsafe machine.acknowledge(node: name, messageID: id) }
         }
+        if let sent = machine.answeredFlight { ackLatency.observe(Double(now - sent) / 1e9) }
         perform(line, now)
         guard case .unknown(let node, let hash, let rowsAfter) = answer else { return }
         guard let node, let rowsAfter, let row = try storedRow(line, node, hash, rowsAfter) else {

@@ -18,7 +18,11 @@ package final class QueueStage: Stage {
     /// Microseconds since 1970.
     let wallClock: () -> Int64
     let notify: (Notice) -> Void
-    private let onReport: ([(name: String, value: Int)]) -> Void
+    /// From the last send of a message to its acknowledgement.
+    var ackLatency = Histogram()
+    private var pendingRows = 0
+    /// When the rows are counted again.
+    private var countDue: Int64 = 0
     private var openInputs: Int
     private var isTerminated = false
     private var terminatedAt: Int64 = 0
@@ -44,12 +48,10 @@ package final class QueueStage: Stage {
     ///   - now: monotonic nanoseconds, as in all later calls.
     ///   - wallClock: microseconds since 1970.
     ///   - notify: gets what the log should tell.
-    ///   - onReport: SIGUSR1, with all counters.
     /// - Throws: `StoreError` when the state file cannot be read.
     package init(
         settings: DeliverySettings, store: QueueStore, output: LineWriter, receipts: SpillWriter? = nil, now: Int64,
-        wallClock: @escaping () -> Int64 = wallMicroseconds, notify: @escaping (Notice) -> Void,
-        onReport: @escaping ([(name: String, value: Int)]) -> Void
+        wallClock: @escaping () -> Int64 = wallMicroseconds, notify: @escaping (Notice) -> Void
     ) throws(StoreError) {
         machine = QueueMachine(settings: settings.queue, now: now)
         self.settings = settings
@@ -58,7 +60,6 @@ package final class QueueStage: Stage {
         self.receipts = receipts.map { ReceiptBook($0) }
         self.wallClock = wallClock
         self.notify = notify
-        self.onReport = onReport
         openInputs = settings.inputCount - (settings.hasFeedback ? 1 : 0)
         try restore()
     }
@@ -272,17 +273,36 @@ package final class QueueStage: Stage {
         return settings.exitWhenDrained && machine.hasBeenOnline && machine.isDrained
     }
 
-    package func report() {
-        var values = machine.counters.members
-        values += [
-            ("nodes_online", machine.onlineCount), ("commits", store.commits), ("store_errors", storeErrors),
-            ("memory_bytes", machine.memory + store.memory), ("pending_bytes", output.pending), ("postponed", postponed.count),
+    package var figures: [Figure] {
+        var figures = Figure.counters(machine.counters.members)
+        figures += [
+            .gauge("nodes_online", machine.onlineCount), .counter("commits", store.commits), .counter("store_errors", storeErrors),
+            .gauge("memory_bytes", machine.memory + store.memory), .gauge("pending_bytes", output.pending),
+            .gauge("postponed", postponed.count),
         ]
         if let receipts {
-            values += [
-                ("receipts", receipts.written), ("receipts_pending_bytes", receipts.pending), ("receipts_spilled_bytes", receipts.spilled),
+            figures += [
+                .counter("receipts", receipts.written), .gauge("receipts_pending_bytes", receipts.pending),
+                .gauge("receipts_spilled_bytes", receipts.spilled),
             ]
         }
-        onReport(values)
+        return figures
+    }
+
+    package func addMetrics(to text: inout MetricsText) {
+        text.gauge("hub_connected_nodes", Double(machine.onlineCount), "Nodes that are connected, as the stage sees it.")
+        text.gauge("hub_pending_messages", Double(countedRows()), "Messages on disk that wait for a node's acknowledgement.")
+        text.gauge("hub_in_flight_messages", Double(machine.flightCount), "Messages that were sent and not acknowledged.")
+        text.gauge("hub_backing_off_keys", Double(machine.backoffCount), "Objects whose message has failed several times and waits.")
+        text.histogram("hub_ack_latency_seconds", "Time from the last send of a message to its acknowledgement.", ackLatency)
+    }
+
+    /// Rows are counted by looking at all of them, so a hundred times as long must pass as that took.
+    private func countedRows() -> Int {
+        let start = monotonicNanoseconds()
+        guard start >= countDue, retryAt == nil, let count = try? store.countRows() else { return pendingRows }
+        countDue = start + 100 * (monotonicNanoseconds() - start)
+        pendingRows = count
+        return count
     }
 }

@@ -33,6 +33,8 @@ internal import CHubSystem
     package private(set) var hasEnded = false
     /// Its writers may come and go; a stage ends without it.
     package let isEndless: Bool
+    /// It only wakes the loop, and has no lines.
+    package let isInternal: Bool
 
     let descriptor: Descriptor
     private let maxLine: Int
@@ -41,12 +43,14 @@ internal import CHubSystem
     private var end = 0
     /// Bytes from `start` in which no newline was found.
     private var searched = 0
-    private var lineNumber = 0
+    package private(set) var lineNumber = 0
+    package private(set) var bytesRead = 0
     private var isSkipping = false
 
     /// - Parameter maxLine: longest line, in bytes without its newline.
-    package init(_ descriptor: consuming Descriptor, name: String, maxLine: Int, isEndless: Bool = false) {
+    package init(_ descriptor: consuming Descriptor, name: String, maxLine: Int, isEndless: Bool = false, isInternal: Bool = false) {
         self.isEndless = isEndless
+        self.isInternal = isInternal
         self.descriptor = descriptor
         self.name = name
         self.maxLine = maxLine
@@ -75,6 +79,7 @@ internal import CHubSystem
             let count = unsafe Self.systemRead(descriptor.raw, target, min(Self.readSize, buffer.count - end))
             if count > 0 {
                 end += count
+                bytesRead += count
                 return .bytes(count)
             }
             if count == 0 {

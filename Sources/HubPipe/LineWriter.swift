@@ -17,6 +17,11 @@ package final class LineWriter {
     /// Get a copy of what leaves.
     package var taps: [Tap] = []
 
+    /// Bytes, and if they are counted lines, that have left.
+    package private(set) var bytesWritten = 0
+    package private(set) var linesWritten = 0
+    package var countsLines = false
+
     let descriptor: Descriptor
     private var written = 0
 
@@ -63,6 +68,12 @@ package final class LineWriter {
                 for tap in taps {
                     unsafe buffer.withUnsafeBytes { unsafe tap.take(UnsafeRawBufferPointer(rebasing: $0[written..<written + count])) }
                 }
+                if countsLines {
+                    linesWritten += unsafe buffer.withUnsafeBytes {
+                        unsafe Newlines.count(UnsafeRawBufferPointer(rebasing: $0[written..<written + count]))
+                    }
+                }
+                bytesWritten += count
                 written += count
                 continue
             }

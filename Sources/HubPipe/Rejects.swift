@@ -10,6 +10,9 @@ package final class Rejects {
     }
 
     package private(set) var count = 0
+    /// By reason, without what differs from line to line; a few reasons at most, the rest together as `other`.
+    package private(set) var byReason: [String: Int] = [:]
+    private static let mostReasons = 32
     private let file: LineWriter?
     private let isStrict: Bool
     private let report: (Report) -> Void
@@ -51,8 +54,18 @@ package final class Rejects {
         try file.flush()
     }
 
+    private func note(_ reason: String) {
+        // `not JSON at byte 17`: the place is no part of the reason.
+        let words = reason.split(separator: " ")
+        let isPlaced = words.count > 3 && words[words.count - 3] == "at" && words[words.count - 2] == "byte"
+        let cause = isPlaced ? words.dropLast(3).joined(separator: " ") : reason
+        let isKnown = byReason[cause] != nil || byReason.count < Self.mostReasons
+        byReason[isKnown ? cause : "other", default: 0] += 1
+    }
+
     private func refused(input: String, line: Int, reason: String) throws(PipeError) {
         count += 1
+        note(reason)
         report(Report(input: input, line: line, reason: reason))
         if isStrict { throw PipeError(.malformed, "\(input == "-" ? "standard input" : input): line \(line): \(reason)") }
     }

@@ -21,8 +21,14 @@ package protocol Stage: AnyObject {
     /// Input `input` has ended, after its last line.
     func inputEnded(_ input: Int, now: Int64)
 
-    /// SIGUSR1: one line of counters.
-    func report()
+    /// All counters and gauges, for SIGUSR1 and `--metrics`.
+    var figures: [Figure] { get }
+
+    /// Metrics that are no figures: histograms, labels.
+    func addMetrics(to text: inout MetricsText)
+
+    /// SIGUSR1, after the figures have been logged.
+    func reported()
 
     /// SIGHUP.
     func reload()
@@ -40,4 +46,6 @@ extension Stage {
     package func tick(now: Int64) throws(PipeError) {}
     package func inputEnded(_ input: Int, now: Int64) {}
     package func reload() {}
+    package func addMetrics(to text: inout MetricsText) {}
+    package func reported() {}
 }

@@ -16,6 +16,7 @@ package final class StageLoop {
     private let inputs: [LineReader]
     private let outputs: [LineWriter]
     private let rejects: Rejects
+    private let reporter: Reporter
     private let signals: Descriptor
     private var polls: [pollfd] = []
     /// For each entry of `polls` after the signal: the input, or nil for an output.
@@ -26,10 +27,12 @@ package final class StageLoop {
     private static let largestPipe = 1 << 20
 
     /// - Parameter inputs: the first has the highest priority.
-    package init(inputs: [LineReader], outputs: [LineWriter], rejects: Rejects) throws(PipeError) {
+    package init(inputs: [LineReader], outputs: [LineWriter], rejects: Rejects, reporter: Reporter) throws(PipeError) {
         self.inputs = inputs
         self.outputs = outputs
         self.rejects = rejects
+        self.reporter = reporter
+        for output in outputs { output.countsLines = reporter.countsLines }
         signals = try SystemSignals.open()
     }
 
@@ -43,6 +46,7 @@ package final class StageLoop {
             }
             let isDone = stage.isDone
             if isDone, outputs.allSatisfy({ $0.pending == 0 }) {
+                reporter.write { describe(stage, &$0) }
                 if let malformed { throw malformed }
                 return
             }
@@ -65,7 +69,52 @@ package final class StageLoop {
                 stage.terminate(now: now)
             }
             try stage.tick(now: now)
+            reporter.tick(now: now) { describe(stage, &$0) }
         }
+    }
+
+    /// The name of an input or output, without its directory.
+    private static func link(_ name: String) -> String {
+        switch name {
+        case "-": "stdin"
+        case "standard output": "stdout"
+        default: name.split(separator: "/").last.map { String($0) } ?? name
+        }
+    }
+
+    /// The stage's metrics: those that every stage has, its figures, and what it adds itself.
+    private func describe(_ stage: some Stage, _ text: inout MetricsText) {
+        let lines = "Lines read and written, by input and output."
+        let bytes = "Bytes read and written, by input and output."
+        for input in inputs where !input.isInternal {
+            let labels: KeyValuePairs = ["direction": "in", "link": Self.link(input.name)]
+            text.counter("hub_lines_total", Double(input.lineNumber), lines, labels)
+            text.counter("hub_bytes_total", Double(input.bytesRead), bytes, labels)
+        }
+        for output in outputs {
+            let labels: KeyValuePairs = ["direction": "out", "link": Self.link(output.name)]
+            text.counter("hub_lines_total", Double(output.linesWritten), lines, labels)
+            text.counter("hub_bytes_total", Double(output.bytesWritten), bytes, labels)
+        }
+        for output in outputs {
+            let labels: KeyValuePairs = ["link": Self.link(output.name)]
+            text.gauge("hub_output_pending_bytes", Double(output.pending), "Bytes that wait for the reader of an output.", labels)
+        }
+        for tap in outputs.flatMap(\.taps) {
+            let labels: KeyValuePairs = ["tap": Self.link(tap.path)]
+            text.counter("hub_tapped_lines_total", Double(tap.copied), "Lines that the reader of a tap got.", labels)
+            text.counter("hub_tap_dropped_lines_total", Double(tap.dropped), "Lines that the reader of a tap missed.", labels)
+        }
+        for (reason, count) in rejects.byReason.sorted(by: { $0.key < $1.key }) {
+            text.counter("hub_rejects_total", Double(count), "Refused lines, by reason.", ["reason": reason])
+        }
+        for figure in stage.figures {
+            switch figure.kind {
+            case .counter: text.counter("hub_\(reporter.stage)_\(figure.name)_total", Double(figure.value))
+            case .gauge: text.gauge("hub_\(reporter.stage)_\(figure.name)", Double(figure.value))
+            }
+        }
+        stage.addMetrics(to: &text)
     }
 
     /// With `--strict` the first refused line ends the stage as SIGTERM does: what came before it leaves.
@@ -98,7 +147,7 @@ package final class StageLoop {
             polledInputs.append(nil)
         }
         var timeout: Int32 = -1
-        if let deadline = stage.deadline {
+        if let deadline = [stage.deadline, reporter.deadline].compactMap({ $0 }).min() {
             let left = max(0, deadline - monotonicNanoseconds())
             timeout = Int32(clamping: (left + 999_999) / 1_000_000)
         }
@@ -112,7 +161,9 @@ package final class StageLoop {
         guard polls[0].revents != 0 else { return }
         while let signal = SystemSignals.next(signals) {
             switch signal {
-            case .report: stage.report()
+            case .report:
+                reporter.report(stage.figures + [.counter("rejected", rejects.count)])
+                stage.reported()
             case .hangUp: stage.reload()
             case .terminate:
                 // The second one asks for the end at once, whatever is unwritten.

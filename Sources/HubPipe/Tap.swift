@@ -62,12 +62,12 @@ package final class Tap {
         var left = unsafe bytes
         if isWithinLine, !isMirror, !rest.isEmpty {
             // Behind what already waits.
-            let count = unsafe Self.lineEnd(left) ?? left.count
+            let count = unsafe Newlines.end(left) ?? left.count
             unsafe keep(UnsafeRawBufferPointer(rebasing: left[..<count]))
             unsafe left = UnsafeRawBufferPointer(rebasing: left[count...])
         }
         if isSkipping {
-            guard let end = unsafe Self.lineEnd(left) else { return }
+            guard let end = unsafe Newlines.end(left) else { return }
             isSkipping = false
             unsafe left = UnsafeRawBufferPointer(rebasing: left[end...])
         }
@@ -88,20 +88,20 @@ package final class Tap {
         guard descriptor != nil else { return }
         if isMirror {
             unsafe rest.append(contentsOf: bytes[count...])
-            unsafe copied += Self.newlines(bytes)
+            unsafe copied += Newlines.count(bytes)
             return
         }
-        unsafe copied += Self.newlines(UnsafeRawBufferPointer(rebasing: bytes[..<count]))
+        unsafe copied += Newlines.count(UnsafeRawBufferPointer(rebasing: bytes[..<count]))
         if count > 0 { isWithinLine = unsafe bytes[count - 1] != 0x0a }
         guard count < bytes.count else { return }
         var left = unsafe UnsafeRawBufferPointer(rebasing: bytes[count...])
         if isWithinLine {
-            let end = unsafe Self.lineEnd(left) ?? left.count
+            let end = unsafe Newlines.end(left) ?? left.count
             unsafe keep(UnsafeRawBufferPointer(rebasing: left[..<end]))
             unsafe left = UnsafeRawBufferPointer(rebasing: left[end...])
         }
         guard let last = unsafe left.last else { return }
-        unsafe dropped += Self.newlines(left)
+        unsafe dropped += Newlines.count(left)
         if last != 0x0a {
             dropped += 1
             isSkipping = true
@@ -159,21 +159,5 @@ package final class Tap {
         rest = []
         isSkipping = false
         isWithinLine = false
-    }
-
-    /// The position behind the first newline.
-    private static func lineEnd(_ bytes: UnsafeRawBufferPointer) -> Int? {
-        guard let base = bytes.baseAddress, let found = unsafe memchr(base, 0x0a, bytes.count) else { return nil }
-        return unsafe UnsafeRawPointer(found) - base + 1
-    }
-
-    private static func newlines(_ bytes: UnsafeRawBufferPointer) -> Int {
-        var count = 0
-        var left = unsafe bytes
-        while let end = unsafe lineEnd(left) {
-            count += 1
-            unsafe left = UnsafeRawBufferPointer(rebasing: left[end...])
-        }
-        return count
     }
 }

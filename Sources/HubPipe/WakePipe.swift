@@ -21,7 +21,7 @@ package final class WakePipe: Sendable {
 
     /// The reading end as an input; once.
     package func reader() -> LineReader {
-        LineReader(Descriptor(adopting: readingEnd), name: "wake-up", maxLine: 64)
+        LineReader(Descriptor(adopting: readingEnd), name: "wake-up", maxLine: 64, isInternal: true)
     }
 
     /// From any thread. At most one call is outstanding at a time, so the pipe cannot fill.

@@ -35,11 +35,14 @@ extension QueueMachine {
 
     /// Rule 3: the node acknowledged `messageID`.
     package mutating func acknowledge(node name: UnsafeRawBufferPointer, messageID: UnsafeRawBufferPointer) -> Answer {
+        answeredFlight = nil
         let hash = unsafe ByteHash.of(messageID)
         guard let node = unsafe knownNode(name) else { return .unknown(node: nil, messageHash: hash, rowsAfter: nil) }
         guard let match = unsafe match(node, hash, messageID) else {
             return .unknown(node: node, messageHash: hash, rowsAfter: rowsAfter(node))
         }
+        let entry = entries[Int(match.slot)]
+        if entry.state == .inFlight, entry.flightIsOlder == (match.older != nil) { answeredFlight = entry.due - settings.ackTimeout }
         counters.acknowledged += 1
         rememberAnswer(node, hash)
         let slot = match.slot

@@ -24,6 +24,8 @@ package struct QueueMachine: Sendable {
     private var retiredNodes: [Int32] = []
     var nodesByName = SlotTable()
     package internal(set) var onlineCount = 0
+    /// When the message that the last acknowledgement answers was sent; nil when it was not in flight.
+    package internal(set) var answeredFlight: Int64?
     /// Some node has been online.
     package internal(set) var hasBeenOnline = false
 
@@ -84,6 +86,11 @@ package struct QueueMachine: Sendable {
         freeNodes.append(contentsOf: retiredNodes)
         retiredNodes.removeAll()
     }
+
+    /// Messages that were sent and not acknowledged, of all nodes.
+    package var flightCount: Int { nodes.reduce(0) { $0 + $1.flights } }
+    /// Messages in memory that wait out a backoff.
+    package var backoffCount: Int { nodes.reduce(0) { $0 + $1.backingOff } }
 
     /// Bytes that the bookkeeping takes, roughly.
     package var memory: Int { (entries.count - freeSlots.count) * QueueSettings.entryCost }

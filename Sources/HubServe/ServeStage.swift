@@ -11,7 +11,6 @@ package final class ServeStage: Stage {
     private let output: LineWriter
     private let frameRejects: Rejects
     private let onReload: () -> Void
-    private let onReport: ([(name: String, value: Int)]) -> Void
 
     private var batch: [DownstreamLine] = []
     private var scratch: [UInt8] = []
@@ -25,17 +24,14 @@ package final class ServeStage: Stage {
     /// - Parameters:
     ///   - frameRejects: where frames go that are no message; a node must not be able to end the program, so it is not strict.
     ///   - onReload: SIGHUP.
-    ///   - onReport: SIGUSR1, with all counters.
     package init(
-        exchange: Exchange, server: EdgeServer, output: LineWriter, frameRejects: Rejects, onReload: @escaping () -> Void,
-        onReport: @escaping ([(name: String, value: Int)]) -> Void
+        exchange: Exchange, server: EdgeServer, output: LineWriter, frameRejects: Rejects, onReload: @escaping () -> Void
     ) {
         self.exchange = exchange
         self.server = server
         self.output = output
         self.frameRejects = frameRejects
         self.onReload = onReload
-        self.onReport = onReport
     }
 
     package func take(_ line: Line, from input: Int, now: Int64) -> String? {
@@ -84,13 +80,19 @@ package final class ServeStage: Stage {
         return output.pending <= exchange.settings.maxOutput / 4 ? monotonicNanoseconds() : nil
     }
 
-    package func report() {
+    package var figures: [Figure] {
+        Figure.counters(exchange.counters.all) + [
+            .gauge("sessions", exchange.sessionCount), .gauge("open_connections", server.openConnections),
+            .gauge("pending_bytes", output.pending), .counter("rejected_frames", frameRejects.count),
+        ]
+    }
+
+    package func addMetrics(to text: inout MetricsText) {
+        text.gauge("hub_connected_nodes", Double(exchange.sessionCount), "Nodes that are connected, as the stage sees it.")
+    }
+
+    package func reported() {
         server.reportIssuers()
-        onReport(
-            exchange.counters.all + [
-                ("sessions", exchange.sessionCount), ("open_connections", server.openConnections), ("pending_bytes", output.pending),
-                ("rejected_frames", frameRejects.count),
-            ])
     }
 
     package func reload() { onReload() }

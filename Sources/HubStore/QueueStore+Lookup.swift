@@ -123,6 +123,11 @@ extension QueueStore {
         return (through, count < limit)
     }
 
+    /// Committed rows, by looking at all of them.
+    package func countRows() throws(StoreError) -> Int {
+        Int(try connection.number("SELECT (SELECT count(*) FROM recent) + (SELECT count(*) FROM pending)"))
+    }
+
     // MARK: Start
 
     /// The nodes that are not forgotten.

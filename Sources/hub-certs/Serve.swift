@@ -118,7 +118,8 @@ struct Serve: ParsableCommand {
         }
         // Signals are blocked here, before the event loop's thread starts and inherits that.
         let loop = try StageLoop(
-            inputs: [wakePipe.reader()], outputs: [output], rejects: try Rejects(path: nil, isStrict: false) { _ in })
+            inputs: [wakePipe.reader()], outputs: [output], rejects: try Rejects(path: nil, isStrict: false) { _ in },
+            reporter: outputs.reporter("certs", logger))
         let counters = CertsCounters()
         let outbox = TaskOutbox(limit: settings.maxUnsent) { wakePipe.wake() }
         let server = CertsServer(settings: settings, counters: counters, outbox: outbox) { logger.log($0) }
@@ -133,14 +134,8 @@ struct Serve: ParsableCommand {
         if let privileges { logger.info("privileges_dropped", metadata: ["user": "\(privileges.name)"]) }
         logger.info("listening", metadata: ["address": "\(host)", "port": "\(bound)", "nodes": "\(known.count)"])
         let stage = CertsStage(
-            server: server, outbox: outbox, output: output, drain: settings.requestTimeout,
-            onReload: { keeper.reload() },
-            onReport: {
-                var values = counters.all
-                values.append((name: "open", value: server.openConnections))
-                logger.notice("counters", metadata: Logger.Metadata(uniqueKeysWithValues: values.map { ($0.name, "\($0.value)") }))
-            },
-            onMinute: { keeper.renewToken() })
+            server: server, counters: counters, outbox: outbox, output: output, drain: settings.requestTimeout,
+            onReload: { keeper.reload() }, onMinute: { keeper.renewToken() })
         try loop.run(stage)
         server.stop()
     }

@@ -42,7 +42,7 @@ struct Down: ParsableCommand {
         let output = try outputs.open()
         let rejects = try lines.makeRejects(logger)
         let stage = DownStage(inputCount: inputs.endingCount, output: output, rejects: rejects, logger: logger)
-        try StageLoop(inputs: inputs, outputs: [output], rejects: rejects).run(stage)
+        try StageLoop(inputs: inputs, outputs: [output], rejects: rejects, reporter: outputs.reporter("down", logger)).run(stage)
     }
 }
 
@@ -75,11 +75,12 @@ private final class DownStage: Stage {
     func terminate(now: Int64) { isTerminated = true }
     var isDone: Bool { isTerminated || openInputs == 0 }
 
-    func report() {
+    var figures: [Figure] {
         let counters = dispatcher.counters
-        logger.counters([
-            "ack": counters.ack, "once": counters.once, "inner": counters.inner, "skipped": counters.skipped,
-            "refused": counters.refused, "rejected": rejects.count, "pending_bytes": output.pending,
-        ])
+        return [
+            .counter("ack", counters.ack), .counter("once", counters.once), .counter("inner", counters.inner),
+            .counter("skipped", counters.skipped), .counter("refused", counters.refused),
+            .gauge("pending_bytes", output.pending),
+        ]
     }
 }

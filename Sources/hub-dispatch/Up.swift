@@ -83,7 +83,8 @@ struct Up: ParsableCommand {
             UpstreamDispatcher(certificate: certificate, policy: policy.mode), inputCount: inputs.endingCount, output: output,
             feedback: feedback, destinations: destinations, rejects: rejects, breaches: BreachLog(perSecond: policy.policyLog, logger),
             logger: logger)
-        try StageLoop(inputs: inputs, outputs: stage.all.map(\.writer), rejects: rejects).run(stage)
+        try StageLoop(inputs: inputs, outputs: stage.all.map(\.writer), rejects: rejects, reporter: outputs.reporter("up", logger)).run(
+            stage)
     }
 }
 

@@ -90,16 +90,17 @@ final class UpStage: Stage {
     func terminate(now: Int64) { isTerminated = true }
     var isDone: Bool { (isTerminated || openInputs == 0) && all.allSatisfy { $0.pending == $0.writer.pending } }
 
-    func report() {
+    var figures: [Figure] {
         let counters = dispatcher.counters
         func breaches(_ refusal: NodePolicy.Refusal) -> Int { counters.policy[refusal.rawValue] }
-        logger.counters([
-            "acknowledgements": counters.acknowledgements, "node_errors": counters.nodeErrors, "keepalives": counters.keepalives,
-            "out": counters.out, "events": counters.events, "ca_requests": counters.caRequests, "refused": counters.refused,
-            "rejected": rejects.count, "held_bytes": all.reduce(0) { $0 + $1.writer.pending },
-            "spilled_bytes": all.reduce(0) { $0 + $1.spilled }, "policy_other_node": breaches(.otherNode),
-            "policy_operation": breaches(.operation), "policy_type": breaches(.type), "policy_shape": breaches(.shape),
-            "policy_unlogged": self.breaches.unlogged,
-        ])
+        return [
+            .counter("acknowledgements", counters.acknowledgements), .counter("node_errors", counters.nodeErrors),
+            .counter("keepalives", counters.keepalives), .counter("out", counters.out), .counter("events", counters.events),
+            .counter("ca_requests", counters.caRequests), .counter("refused", counters.refused),
+            .gauge("held_bytes", all.reduce(0) { $0 + $1.writer.pending }), .gauge("spilled_bytes", all.reduce(0) { $0 + $1.spilled }),
+            .counter("policy_other_node", breaches(.otherNode)), .counter("policy_operation", breaches(.operation)),
+            .counter("policy_type", breaches(.type)), .counter("policy_shape", breaches(.shape)),
+            .counter("policy_unlogged", self.breaches.unlogged),
+        ]
     }
 }

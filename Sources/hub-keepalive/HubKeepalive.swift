@@ -62,6 +62,7 @@ struct HubKeepaliveCommand: ParsableCommand {
             timeout: timeout.nanoseconds, inputCount: inputs.endingCount, live: live, control: control, statusFile: status,
             rejects: rejects,
             logger: logger)
-        try StageLoop(inputs: inputs, outputs: [live, control], rejects: rejects).run(stage)
+        try StageLoop(inputs: inputs, outputs: [live, control], rejects: rejects, reporter: outputs.reporter("keepalive", logger)).run(
+            stage)
     }
 }

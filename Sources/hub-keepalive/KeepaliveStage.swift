@@ -90,12 +90,16 @@ final class KeepaliveStage: Stage {
     func terminate(now: Int64) { isTerminated = true }
     var isDone: Bool { isTerminated || openInputs == 0 }
 
-    func report() {
+    var figures: [Figure] {
         let counters = monitor.counters
-        logger.counters([
-            "nodes": monitor.count, "keepalives": counters.keepalives, "passed": counters.passed, "timeouts": counters.timeouts,
-            "resets": counters.resets, "rejected": rejects.count, "pending_bytes": live.pending + control.pending,
-        ])
+        return [
+            .gauge("nodes", monitor.count), .counter("keepalives", counters.keepalives), .counter("passed", counters.passed),
+            .counter("timeouts", counters.timeouts), .counter("resets", counters.resets),
+            .gauge("pending_bytes", live.pending + control.pending),
+        ]
+    }
+
+    func reported() {
         if statusFile != nil {
             writeStatus(monotonicNanoseconds())
         } else {

@@ -123,16 +123,14 @@ struct ServeCommand: ParsableCommand {
         }
         let receipts = try openReceipts(logger)
         // Before the state file is opened, which may take a while: from here on signals wait for the loop.
-        let loop = try StageLoop(inputs: inputs, outputs: [output] + (receipts.map { [$0.writer] } ?? []), rejects: rejects)
+        let loop = try StageLoop(
+            inputs: inputs, outputs: [output] + (receipts.map { [$0.writer] } ?? []), rejects: rejects,
+            reporter: outputs.reporter("queue", logger))
         let store = try openStore()
         let stage = try reporting { () throws(StoreError) in
             try QueueStage(
                 settings: settings(inputCount: inputs.endingCount), store: store, output: output, receipts: receipts,
-                now: monotonicNanoseconds(), notify: { logger.log($0) },
-                onReport: { counters in
-                    let all = counters + [("rejected", rejects.count)]
-                    logger.notice("counters", metadata: Logger.Metadata(uniqueKeysWithValues: all.map { ($0.name, "\($0.value)") }))
-                })
+                now: monotonicNanoseconds(), notify: { logger.log($0) })
         }
         do throws(PipeError) {
             try withExtendedLifetime(feedbackHolder) { () throws(PipeError) in try loop.run(stage) }

@@ -64,7 +64,8 @@ struct HubRecordCommand: ParsableCommand {
         let output = pass ? try outputs.open() : nil
         let files = try RecordFiles(directory: dir, name: name, maxSize: maxSize.bytes, maxAge: maxAge?.nanoseconds, keep: keep)
         let stage = RecordStage(files, inputCount: inputs.endingCount, output: output, rejects: rejects, logger: logger)
-        try StageLoop(inputs: inputs, outputs: output.map { [$0] } ?? [], rejects: rejects).run(stage)
+        try StageLoop(inputs: inputs, outputs: output.map { [$0] } ?? [], rejects: rejects, reporter: outputs.reporter("record", logger))
+            .run(stage)
         stage.summarize()
     }
 }

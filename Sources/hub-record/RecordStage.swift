@@ -56,8 +56,8 @@ final class RecordStage: Stage {
     func terminate(now: Int64) { isTerminated = true }
     var isDone: Bool { isTerminated || openInputs == 0 }
 
-    func report() {
-        logger.counters(["lines": lines, "bytes": files.written, "files": files.files, "rejected": rejects.count])
+    var figures: [Figure] {
+        [.counter("lines", lines), .counter("bytes", files.written), .counter("files", files.files)]
     }
 
     /// Says at the end what was recorded.

@@ -102,7 +102,7 @@ struct HubReplayCommand: ParsableCommand {
         let stage = ReplayStage(
             player, inputCount: inputs.endingCount, merges: merge, output: output, rejects: rejects, logger: logger,
             showsProgress: isatty(2) == 1)
-        try StageLoop(inputs: inputs, outputs: [output], rejects: rejects).run(stage)
+        try StageLoop(inputs: inputs, outputs: [output], rejects: rejects, reporter: outputs.reporter("replay", logger)).run(stage)
         stage.summarize()
     }
 }

@@ -72,12 +72,12 @@ final class ReplayStage: Stage {
     /// A replay that is ended leaves out what is not due yet.
     var isDone: Bool { isTerminated && player.due ?? .max > monotonicNanoseconds() || openInputs == 0 && player.due == nil }
 
-    func report() {
+    var figures: [Figure] {
         let counters = player.counters
-        logger.counters([
-            "read": counters.read, "skipped": counters.skipped, "played": counters.played, "rejected": rejects.count,
-            "waiting_bytes": player.held, "pending_bytes": output.pending,
-        ])
+        return [
+            .counter("read", counters.read), .counter("skipped", counters.skipped), .counter("played", counters.played),
+            .gauge("waiting_bytes", player.held), .gauge("pending_bytes", output.pending),
+        ]
     }
 
     /// Says at the end what was played.

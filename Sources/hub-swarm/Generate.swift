@@ -46,8 +46,9 @@ struct Generate: ParsableCommand {
         generator.lane = lane
         let output = try LineWriter.standardOutput()
         let rejects = try Rejects(path: nil, isStrict: false) { _ in }
-        let stage = GenerateStage(generator, count: count == 0 ? .max : count, rate: rate, output: output, logger: log.logger("hub-swarm"))
-        try StageLoop(inputs: [], outputs: [output], rejects: rejects).run(stage)
+        let logger = log.logger("hub-swarm")
+        let stage = GenerateStage(generator, count: count == 0 ? .max : count, rate: rate, output: output)
+        try StageLoop(inputs: [], outputs: [output], rejects: rejects, reporter: logger.reporter("generate")).run(stage)
     }
 }
 
@@ -59,7 +60,6 @@ final class GenerateStage: Stage {
     private let count: Int
     private let rate: Double
     private let output: LineWriter
-    private let logger: Logger
     private let start = monotonicNanoseconds()
     private var made = 0
     private var isTerminated = false
@@ -67,12 +67,11 @@ final class GenerateStage: Stage {
     /// Lines that wait for a slow reader, in bytes.
     private static let batch = 64 << 10
 
-    init(_ generator: DownstreamGenerator, count: Int, rate: Double, output: LineWriter, logger: Logger) {
+    init(_ generator: DownstreamGenerator, count: Int, rate: Double, output: LineWriter) {
         self.generator = generator
         self.count = count
         self.rate = rate
         self.output = output
-        self.logger = logger
     }
 
     var isDone: Bool { isTerminated || made >= count }
@@ -92,7 +91,7 @@ final class GenerateStage: Stage {
 
     func take(_ line: Line, from input: Int, now: Int64) -> String? { nil }
 
-    func report() { logger.counters(["lines": made]) }
+    var figures: [Figure] { [.counter("lines", made)] }
 
     func terminate(now: Int64) { isTerminated = true }
 }

@@ -28,8 +28,8 @@ struct Verify: ParsableCommand {
         let logger = log.logger("hub-swarm")
         let inputs = try lines.openInputs(input)
         let rejects = try lines.makeRejects(logger)
-        let stage = VerifyStage(inputCount: inputs.endingCount, count: count, logger: logger)
-        try StageLoop(inputs: inputs, outputs: [], rejects: rejects).run(stage)
+        let stage = VerifyStage(inputCount: inputs.endingCount, count: count)
+        try StageLoop(inputs: inputs, outputs: [], rejects: rejects, reporter: logger.reporter("verify")).run(stage)
         let counts = stage.check.counts
         let isComplete = counts.missing == 0 && counts.disordered == 0 && counts.untracked == 0 && counts.messages >= count ?? 0
         let seconds = Double(stage.lastLine - stage.firstLine) / 1e9
@@ -62,12 +62,10 @@ final class VerifyStage: Stage {
     private(set) var isTerminated = false
     private var openInputs: Int
     private let count: Int?
-    private let logger: Logger
 
-    init(inputCount: Int, count: Int?, logger: Logger) {
+    init(inputCount: Int, count: Int?) {
         openInputs = inputCount
         self.count = count
-        self.logger = logger
     }
 
     var isDone: Bool { isTerminated || openInputs == 0 || count.map { check.counts.messages >= $0 } ?? false }
@@ -81,11 +79,12 @@ final class VerifyStage: Stage {
 
     func inputEnded(_ input: Int, now: Int64) { openInputs -= 1 }
 
-    func report() {
+    var figures: [Figure] {
         let counts = check.counts
-        logger.counters([
-            "messages": counts.messages, "nodes": counts.nodes, "missing": counts.missing, "disordered": counts.disordered,
-        ])
+        return [
+            .counter("messages", counts.messages), .gauge("nodes", counts.nodes), .counter("missing", counts.missing),
+            .counter("disordered", counts.disordered),
+        ]
     }
 
     func terminate(now: Int64) { isTerminated = true }

@@ -86,7 +86,7 @@ struct HubWsserve: ParsableCommand {
             socket = open
         }
         // Signals are blocked here, before the event loops' threads start and inherit that.
-        let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects)
+        let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects, reporter: outputs.reporter("wsserve", logger))
         let settings = bounds.settings(place, openFiles: openFiles)
         let exchange = Exchange(settings: settings, counters: ServeCounters(), wake: { wakePipe.wake() }, log: { logger.log($0) })
         let server = EdgeServer(exchange: exchange, trust: trust)
@@ -102,10 +102,7 @@ struct HubWsserve: ParsableCommand {
         logger.info("listening", metadata: ["address": "\(host)", "port": "\(bound)", "tls": "\(trust != nil)"])
         let stage = ServeStage(
             exchange: exchange, server: server, output: output, frameRejects: frameRejects,
-            onReload: { reload(server, privileges, logger) },
-            onReport: { counters in
-                logger.notice("counters", metadata: Logger.Metadata(uniqueKeysWithValues: counters.map { ($0.name, "\($0.value)") }))
-            })
+            onReload: { reload(server, privileges, logger) })
         try loop.run(stage)
         server.stop()
     }

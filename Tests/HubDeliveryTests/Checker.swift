@@ -86,7 +86,7 @@ final class Checker {
         stage = try QueueStage(
             settings: settings, store: store, output: output,
             receipts: SpillWriter(receipts, hold: 1 << 30, limit: 0, directory: directory), now: now,
-            wallClock: { [unowned self] in now / 1000 }, notify: { [unowned self] in take($0) }, onReport: { _ in })
+            wallClock: { [unowned self] in now / 1000 }, notify: { [unowned self] in take($0) })
         lastCommits = store.commits
         try checkFile()
         producer.queueStarted()

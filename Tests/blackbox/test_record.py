@@ -126,6 +126,7 @@ def test_a_tap_shows_what_leaves_and_is_not_waited_for(tmp_path):
     process = Process([program("hub-dispatch"), "down", "--tap", tmp_path / "tap"])
     process.write(config_map("n", "before", 1))
     process.wait_lines(lambda lines: len(lines) == 1)
+    time.sleep(0.3)  # a line is offered to the tap after it has left
     reader = fifo_reader(tmp_path / "tap")
     time.sleep(0.15)
     process.write(config_map("n", "seen", 2))
@@ -152,6 +153,7 @@ def test_a_mirror_loses_nothing_and_is_waited_for(tmp_path):
     process = Process([program("hub-dispatch"), "down", "--mirror", tmp_path / "mirror"])
     process.write(config_map("n", "before", 1))
     process.wait_lines(lambda lines: len(lines) == 1)
+    time.sleep(0.3)  # a line is offered to the tap after it has left
     reader = fifo_reader(tmp_path / "mirror")
     time.sleep(0.15)
     count = 6000
