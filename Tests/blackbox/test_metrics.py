@@ -1,9 +1,12 @@
 """--metrics: the Prometheus text that each stage keeps, read by a parser that is not the hub's."""
 
+import json
+import re
+import shutil
 import time
 
 import pytest
-from conftest import STAGES, Process, config_map, program, run, wait_until
+from conftest import ROOT, STAGES, Hub, Process, config_map, program, run, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 
@@ -89,3 +92,27 @@ def test_the_whole_hub(hub):
     assert value(samples["queue"], "hub_ack_latency_seconds_bucket", le="+Inf") == 20
     assert value(samples["certs"], "hub_certs_issued_total") == 1
     assert value(samples["up"], "hub_up_acknowledgements_total") == 20
+
+
+@pytest.mark.whole_hub
+def test_alerts_and_dashboard_use_metrics_that_exist(tmp_path):
+    """A rule about a metric that nobody writes never fires."""
+    monitoring = ROOT / "pipelines" / "monitoring"
+    dashboard = json.loads((monitoring / "dashboard.json").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    expressions += re.findall(r"expr: (.*)", (monitoring / "alerts.yml").read_text())
+    wanted = {name for text in expressions for name in re.findall(r"\bhub_\w+", text)}
+    assert len(expressions) > 30 and len(wanted) > 30
+    hub = Hub(tmp_path / "hub", "--receipts", str(tmp_path / "receipts"))
+    try:
+        paths = [hub.run / f"hub-{stage}.prom" for stage in (*STAGES, "certs")]
+        hub.write(b"no json\n")
+        wait_until(lambda: all(path.exists() for path in paths) and b"hub_rejects_total" in paths[0].read_bytes(), 20, "metrics")
+        existing = {name for path in paths for name, _ in read(path)}
+        assert wanted - existing == set()
+        assert hub.stop() == 0
+    finally:
+        hub.kill()
+    if shutil.which("promtool"):
+        done = run(["promtool", "check", "rules", monitoring / "alerts.yml"])
+        assert done.returncode == 0, done.stdout
