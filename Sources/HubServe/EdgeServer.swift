@@ -108,7 +108,8 @@ package final class EdgeServer: Sendable {
             .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1024, maximum: 16 << 10))
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try self.begin(channel) { gate.eventLoop.execute { gate.value?.finished(channel) } }
+                    // The channel itself goes along, so that its identity is its own until then.
+                    try self.begin(channel) { _ in gate.eventLoop.execute { gate.value?.finished(channel) } }
                 }
             }
         let channel: any Channel
@@ -127,7 +128,7 @@ package final class EdgeServer: Sendable {
     }
 
     /// The pipeline of an accepted connection, before the upgrade.
-    private func begin(_ channel: any Channel, _ handshakeEnded: @escaping @Sendable () -> Void) throws {
+    private func begin(_ channel: any Channel, _ handshakeEnded: @escaping @Sendable (ObjectIdentifier) -> Void) throws {
         guard !isEnding.load(ordering: .acquiring) else { return channel.close(promise: nil) }
         guard let part = parts.first(where: { $0.eventLoop === channel.eventLoop }) else { return }
         open.add(1, ordering: .relaxed)
@@ -150,7 +151,7 @@ package final class EdgeServer: Sendable {
         let count = lastNumber.add(1, ordering: .relaxed).newValue
         let upgrade = UpgradeHandler(
             exchange: exchange, loop: part, number: count * parts.count + part.index, isPlain: context == nil, encoder: encoder,
-            decoder: decoder, onUpgrade: handshakeEnded)
+            decoder: decoder, onUpgrade: { handshakeEnded(id) })
         try pipeline.addHandlers([encoder, decoder, upgrade])
     }
 
