@@ -96,8 +96,10 @@ package final class AcceptGate: ChannelInboundHandler {
     }
 
     /// A connection is let in, or closed: its place is free.
-    package func finished(_ id: ObjectIdentifier) {
-        guard let key = served.removeValue(forKey: id) else { return }
+    ///
+    /// The caller holds the channel: as long as it does, no other one can have the same identity.
+    package func finished(_ channel: any Channel) {
+        guard let key = served.removeValue(forKey: ObjectIdentifier(channel)) else { return }
         queue.ended(key)
         proceed()
     }
@@ -113,15 +115,14 @@ package final class AcceptGate: ChannelInboundHandler {
 
     private func begin(_ channel: any Channel, _ key: AddressKey) {
         guard let context else { return channel.close(promise: nil) }
-        let id = ObjectIdentifier(channel)
-        served[id] = key
+        served[ObjectIdentifier(channel)] = key
         begun += 1
         let gate = NIOLoopBound(self, eventLoop: context.eventLoop)
         let eventLoop = context.eventLoop
         channel.closeFuture.whenComplete { _ in
             eventLoop.execute {
                 gate.value.begun -= 1
-                gate.value.finished(id)
+                gate.value.finished(channel)
             }
         }
         context.fireChannelRead(wrapInboundOut(channel))

@@ -122,7 +122,8 @@ package final class EdgeServer: Sendable {
             .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1024, maximum: 16 << 10))
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try self.begin(channel) { id in gate.eventLoop.execute { gate.value?.finished(id) } }
+                    // The channel itself goes along, so that its identity is its own until then.
+                    try self.begin(channel) { _ in gate.eventLoop.execute { gate.value?.finished(channel) } }
                 }
             }
         let channel: any Channel

@@ -27,16 +27,6 @@ package final class Exchange: Sendable {
         var refusals = RateWindow(all: 100, each: 20)
     }
 
-    /// A frame that was JSON but no message.
-    package struct RefusedFrame: Sendable {
-        package let node: String
-        /// Number of the frame within its connection, from 1.
-        package let number: Int
-        /// Nil when no copy is kept.
-        package fileprivate(set) var bytes: [UInt8]?
-        package let reason: String
-    }
-
     fileprivate static let maxQuestions = 16
     /// Bytes in the mailboxes of the loops, one more batch not counted.
     private static let maxUndelivered = 1 << 20

@@ -21,9 +21,11 @@ LIMIT = 1 << 20
 def server(tmp_path_factory):
     running = Server(tmp_path_factory.mktemp("conformance"), "--max-message", str(LIMIT), "--ping", "0", "--log-level", "notice")
     yield running
-    counters = running.counters()
-    running.stop()
-    assert counters["sessions"] == 0
+    try:
+        assert running.counter("sessions", 0) == 0
+        running.stop()
+    finally:
+        running.kill()
 
 
 numbers = iter(range(1_000_000))

@@ -21,7 +21,10 @@ GOOD = {
 def server(tmp_path_factory):
     running = Server(tmp_path_factory.mktemp("http"), "--log-level", "warning")
     yield running
-    running.stop()
+    try:
+        running.stop()
+    finally:
+        running.kill()
 
 
 def request(method="GET", target="/p/edge-0/events", version="HTTP/1.1", without=(), more="", **changed):

@@ -180,7 +180,10 @@ def tls(tmp_path_factory):
     made.issue("server", "hub", [], server=True)
     running = Server(tmp_path_factory.mktemp("port"), authority=made)
     yield running, made
-    running.stop()
+    try:
+        running.stop()
+    finally:
+        running.kill()
 
 
 def foreign(made, directory):

@@ -202,6 +202,12 @@ class Server:
         self.error_reader.join(timeout=PATIENCE)
         assert status == expected, self.errors
 
+    def kill(self):
+        """For the end of a test, whatever has become of it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
 
 def upgrade_request(node, extra=""):
     return (
