@@ -85,7 +85,8 @@ internal import HubMessage
         guard isDelete || operation(is: "update") || operation(is: "insert") || operation(is: "response") else {
             return "an edge acknowledges only insert, update, delete and response"
         }
-        guard hasUID || isDelete else { return "no content.metadata.uid" }
+        // A delete may do with its path, if there is one.
+        guard unsafe hasUID || isDelete && path.prefix < resource.count else { return "no content.metadata.uid" }
         let version = line.index.header.resourceVersion
         if version.count == 0 { return isForced ? nil : "no resourceversion" }
         return unsafe line.withValue(version) { unsafe ResourceVersion.isValid($0) } ? nil : "the resourceversion is no decimal number"

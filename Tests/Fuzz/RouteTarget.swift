@@ -81,7 +81,7 @@ struct RouteTarget: FuzzTarget {
             if case .refused = outcome { return }
             return require(false, "down: taken though no edge acknowledges it")
         }
-        if !isOnce, !route.hasUID, route.operation != "delete" {
+        if !isOnce, !route.hasUID, route.operation != "delete" || path == [""] {
             if case .refused = outcome { return }
             return require(false, "down: taken without a key")
         }

@@ -101,6 +101,8 @@ struct DownstreamDispatcherTests {
             (message(operation: "patch", "node/n/a/configmap/b"), "insert, update, delete"),
             (message("node/n/a/configmap/b", content: #""text""#), "uid"), (message("node/n/a/configmap/b", content: "[]"), "uid"),
             (message("node/n/a/configmap/b", content: #"{"metadata":{"uid":""}}"#), "uid"),
+            // Found by bin/fuzz: the key would have been empty, and the next stage refuses that.
+            (message(operation: "delete", "node/n/", content: "1"), "uid"),
         ])
     func refused(_ text: String, _ reason: String) {
         guard case .refused(let given) = dispatch(text).outcome else {
