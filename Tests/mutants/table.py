@@ -363,7 +363,7 @@ MUTANTS = (
         "while output.pending < settings.fullAt, let sending", "while let sending"),
     Mutant(
         "full-output-reads", "Flow control 1: the cloud is not read while the output is full.", STAGE,
-        "return retryAt == nil && output.pending < settings.fullAt && !(receipts?.isFull ?? false)", "return retryAt == nil && !(receipts?.isFull ?? false)"),
+        "output.pending < settings.fullAt && !(receipts?.isFull ?? false)", "!(receipts?.isFull ?? false)"),
     Mutant(
         "full-output-deafens", "Flow control 1: the feedback is read always, also while the output is full.", STAGE,
         "return retryAt == nil || machine.memory", "return retryAt == nil && output.pending < settings.fullAt || machine.memory"),
