@@ -200,6 +200,9 @@ extension QueueMachine {
             }
             slot = before
         }
+        // One of them may have been in flight: there is room in the window, and perhaps nothing else will happen to this node.
+        enroll(arrival.node)
+        considerLoad(arrival.node)
     }
 
     /// A `once` line whose envelope has been checked.

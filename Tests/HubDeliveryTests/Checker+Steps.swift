@@ -18,19 +18,20 @@ extension Checker {
         case .strayConnect(let node, let delta): try connected(Producer.node(node), edges.lastSession + Int64(delta))
         case .strayDisconnect(let node, let delta): try disconnected(Producer.node(node), edges.lastSession + Int64(delta))
         case .reset: try reset()
-        case .answerWho(let node): try answerWho(leavesOut: Producer.node(node))
+        case .answerWho(let node, let age): try answerWho(leavesOut: Producer.node(node), age)
         case .answer(let pick, let refuses, let again):
-            guard wants(feedback: true), let item = edges.take(pick, again: again) else { return }
+            guard try wants(feedback: true), let item = edges.take(pick, again: again) else { return }
             try answer(item.node, item.id, item.session, refuses: refuses)
         case .answerAll:
-            while wants(feedback: true), let item = edges.take(0, again: false) {
+            while try wants(feedback: true), let item = edges.take(0, again: false) {
                 try answer(item.node, item.id, item.session, refuses: false)
             }
         case .strange(let node, let pick, let refuses):
             let id = pick % 5 == 0 || producer.offered.isEmpty ? "x\(pick)" : producer.offered[pick % producer.offered.count].id
-            if wants(feedback: true) { try answer(Producer.node(node), id, edges.lastSession, refuses: refuses) }
+            if try wants(feedback: true) { try answer(Producer.node(node), id, edges.lastSession, refuses: refuses) }
         case .tick: try tick()
         case .rest: try rest()
+        case .hold(let milliseconds): now += Int64(milliseconds) * 1_000_000
         case .wait(let milliseconds): try wait(Int64(milliseconds) * 1_000_000)
         case .stall(let isOn): setStalled(isOn)
         case .lock(let isOn): setLocked(isOn)
@@ -38,6 +39,7 @@ extension Checker {
         case .stop: try stop()
         }
         if producer.hasMore { try pump() }
+        noteWork()
     }
 
     // MARK: Events
@@ -52,29 +54,30 @@ extension Checker {
     }
 
     private func connected(_ node: String, _ session: Int64) throws {
-        guard wants(feedback: true) else { return }
+        guard try wants(feedback: true) else { return }
         try event("connected", node, session)
         model.connected(node, session)
         try compareCounters()
     }
 
     private func disconnected(_ node: String, _ session: Int64) throws {
-        guard wants(feedback: true) else { return }
+        guard try wants(feedback: true) else { return }
         try event("disconnected", node, session)
         model.disconnected(node, session)
         try compareCounters()
     }
 
     private func reset() throws {
-        guard wants(feedback: true) else { return }
+        guard try wants(feedback: true) else { return }
         edges.sessions = [:]
         try event("reset")
         model.reset()
         try compareCounters()
     }
 
-    private func answerWho(leavesOut: String) throws {
-        guard wants(feedback: true), let question = model.questions.last?.id else { return }
+    private func answerWho(leavesOut: String, _ age: Int) throws {
+        guard try wants(feedback: true) else { return }
+        let question = age < model.questions.count ? model.questions[model.questions.count - 1 - age].id : "x"
         for (node, session) in edges.sessions.sorted(by: { $0.key < $1.key }) where node != leavesOut { try connected(node, session) }
         try event("live", parent: question)
         model.live(question)
@@ -86,10 +89,11 @@ extension Checker {
     private func answer(_ node: String, _ id: String, _ session: Int64, refuses: Bool) throws {
         let before = counters
         let isBlind = isFailing || isLocked
+        let content = refuses ? "not \(id) \(now)" : "OK"
         try give(
             """
             {"hub":{"kind":"up","node":"\(node)","session":\(session)},"header":{"msg_id":"a","parent_msg_id":"\(id)"},\
-            "route":{"group":"resource","operation":"\(refuses ? "error" : "response")","resource":"r"},"content":"OK"}
+            "route":{"group":"resource","operation":"\(refuses ? "error" : "response")","resource":"r"},"content":"\(content)"}
             """, feedback: true)
         try takeCommit()
         let after = counters
@@ -97,7 +101,7 @@ extension Checker {
         let observed = ReferenceModel.Observed(isTaken: taken > 0, backsOff: after.backoffs > before.backoffs)
         note("\(id) of \(node) \(refuses ? "refused" : "acknowledged"): \(observed)")
         if refuses {
-            try model.refuse(node, id, observed, isBlind: isBlind, now: now)
+            try model.refuse(node, id, observed, content, isBlind: isBlind, now: now)
         } else {
             try model.acknowledge(node, id, observed, isBlind: isBlind)
             if observed.isTaken, let number = Int(id.dropFirst()) { edges.acknowledged(producer.offered[number]) }
@@ -115,7 +119,7 @@ extension Checker {
     }
 
     private func once(_ node: String, _ fromFeedback: Bool) throws {
-        guard wants(feedback: fromFeedback), fromFeedback || !producer.hasMore else { return }
+        guard try wants(feedback: fromFeedback), fromFeedback || !producer.hasMore else { return }
         let before = counters
         try give(onceLine(node, "update", "a/lease/b"), feedback: fromFeedback)
         let written = takeOutput()
@@ -138,7 +142,7 @@ extension Checker {
     }
 
     private func deleteNode(_ node: String) throws {
-        guard wants(feedback: false), !producer.hasMore else { return }
+        guard try wants(feedback: false), !producer.hasMore else { return }
         try give(onceLine(node, "delete", "default/node/\(node)"), feedback: false)
         let session = model.forget(node)
         producer.forget(node)

@@ -32,6 +32,8 @@ final class Checker {
     private var freshOutput: [Edges.Received] = []
     private var freshReceipts: [ReferenceModel.Receipt] = []
     private var lastCommits = 0
+    /// Since when something waits for a commit.
+    private var uncommittedSince: Int64?
 
     /// - Parameter directory: exists, is empty, and is the caller's to remove.
     init(_ schedule: Schedule, directory: String, isTracing: Bool = false) throws {
@@ -72,7 +74,7 @@ final class Checker {
         settings.queue.attempts = setup.rules.attempts
         settings.queue.firstBackoff = setup.rules.firstBackoff
         settings.queue.longestBackoff = setup.rules.longestBackoff
-        settings.queue.reconcile = 30_000_000_000
+        settings.queue.reconcile = setup.rules.reconcile
         settings.queue.maxMemory = setup.maxMemory
         settings.parkAtOnce = setup.parkAtOnce
         settings.commitDelay = setup.commitDelay
@@ -88,6 +90,8 @@ final class Checker {
             receipts: SpillWriter(receipts, hold: 1 << 30, limit: 0, directory: directory), now: now,
             wallClock: { [unowned self] in now / 1000 }, notify: { [unowned self] in take($0) })
         lastCommits = store.commits
+        uncommittedSince = nil
+        model.started(now)
         try checkFile()
         producer.queueStarted()
     }
@@ -141,8 +145,22 @@ final class Checker {
 
     // MARK: Input
 
-    /// - Returns: the queue reads this input.
-    func wants(feedback: Bool) -> Bool { stage?.wantsInput(feedback ? 0 : 1) ?? false }
+    /// - Returns: the queue reads this input (design: flow control, rule 1).
+    func wants(feedback: Bool) throws -> Bool {
+        guard let stage else { return false }
+        let result = stage.wantsInput(feedback ? 0 : 1)
+        let isFull = output.pending >= schedule.setup.fullAt
+        if feedback {
+            // With a failing state file the acknowledgements are a burden on memory, too.
+            if !result, !isFailing { throw Violation("the feedback is not read") }
+        } else if result {
+            if isFailing { throw Violation("the cloud is read, although nothing can be stored") }
+            if isFull { throw Violation("the cloud is read, although the output is full") }
+        } else if !isFailing, !isFull, !schedule.setup.isTight {
+            throw Violation("the cloud is not read")
+        }
+        return result
+    }
 
     /// Hands a line to the queue.
     func give(_ text: String, feedback: Bool) throws {
@@ -167,6 +185,7 @@ final class Checker {
             guard !model.isDirty else { throw Violation("receipts before their commit: \(text)") }
         }
         lastCommits = commits
+        uncommittedSince = nil
         let due = model.committed()
         note("commit \(due.map { "\($0.message.id) \($0.fate)" })")
         guard lines.elementsEqual(due.map(\.line), by: ==) else {
@@ -175,25 +194,40 @@ final class Checker {
         freshReceipts += due
     }
 
+    /// Notes the time of what has to be committed now.
+    func noteWork() {
+        if uncommittedSince == nil, model.isDirty || !model.receipts.isEmpty { uncommittedSince = now }
+    }
+
     // MARK: Turns of the loop
 
     func tick() throws {
         model.elapse(now)
+        let wasFull = output.pending >= schedule.setup.fullAt
         try stage?.tick(now: now)
         try takeCommit()
+        if let since = uncommittedSince, now - since >= schedule.setup.commitDelay, !isFailing, lock == nil {
+            throw Violation("a commit waits for longer than its delay")
+        }
         var turns: [String: Int] = [:]
         for line in takeOutput() {
             switch line.kind {
-            case "who": model.asked(line.id)
+            case "who": try model.asked(line.id)
             case "ack":
+                if wasFull { throw Violation("sent \(line.id) to \(line.node), although the output is full") }
                 try checkTurn(line.node, &turns)
                 note("sent \(line.id) to \(line.node) session \(line.session ?? -1)")
                 try model.sent(line.node, line.id, session: line.session ?? -1, now: now)
             default: throw Violation("unexpected output: \(line.kind) \(line.node) \(line.id)")
             }
         }
+        if model.owesQuestion { throw Violation("the transport is not asked who is connected") }
+        if !wasFull, output.pending > schedule.setup.fullAt + Self.longestLine { throw Violation("the output is more than full") }
         try compareCounters()
     }
+
+    /// Bytes of what a full output may still get: the last message of a turn, and a question.
+    private static let longestLine = 2000
 
     /// Nodes take turns: no node is served twice while another one, which has something to send, is not served.
     private func checkTurn(_ node: String, _ turns: inout [String: Int]) throws {
@@ -218,12 +252,20 @@ final class Checker {
         }
         guard !isStalled, !isFailing, lock == nil else { return }
         if model.isDirty || !model.receipts.isEmpty { throw Violation("idle, and not everything is committed") }
+        try checkMemory()
         for node in model.nodes.keys.sorted() {
             if let id = model.overdue(node, isTight: schedule.setup.isTight) {
                 throw Violation("\(id) to \(node) is not sent, and nothing is in its way")
             }
             if !schedule.setup.isTight, model.nodes[node]?.pending.isEmpty ?? true { model.links[node]?.isSimple = true }
         }
+    }
+
+    /// Rule 8: a message whose node is offline occupies disk, not memory.
+    private func checkMemory() throws {
+        guard let stage, !model.links.values.contains(where: { $0.session != nil }) else { return }
+        let bytes = stage.machine.memory + stage.store.memory
+        if bytes > 0 { throw Violation("nobody is online, and messages occupy \(bytes) bytes") }
     }
 
     /// Lets time pass; what falls due happens at its time.
@@ -293,7 +335,13 @@ final class Checker {
     func checkFile() throws {
         let reader = try StateReader.open(path)
         var names: [Int64: String] = [:]
-        for node in try reader.nodes() { names[node.id] = String(decoding: node.name, as: UTF8.self) }
+        for node in try reader.nodes() {
+            let name = String(decoding: node.name, as: UTF8.self)
+            names[node.id] = name
+            guard node.session == model.session(name) else {
+                throw Violation("the file has session \(node.session ?? -1) of \(name), not \(model.session(name) ?? -1)")
+            }
+        }
         guard names.values.sorted() == model.durable.keys.sorted() else {
             throw Violation("the file has nodes \(names.values.sorted()), not \(model.durable.keys.sorted())")
         }
@@ -310,6 +358,7 @@ final class Checker {
                     throw Violation("the file has two rows of a key: \(other) and \(id)")
                 }
                 order[node, default: []].append(id)
+                try checkTrouble(row.trouble, node, id)
             }
         }
         var acknowledged: [String: String] = [:]
@@ -330,6 +379,18 @@ final class Checker {
         try checkPromises(pending)
     }
 
+    /// Rule 4, as `hub-queue list` shows it.
+    private func checkTrouble(_ trouble: RowTrouble, _ node: String, _ id: String) throws {
+        guard let item = model.durable[node]?.pending.values.first(where: { $0.message.id == id }) else { return }
+        let error = trouble.error.map { String(decoding: $0, as: UTF8.self) }
+        // A newer version may have it or not.
+        guard error == item.error || item.errorIsOld && error == nil else {
+            throw Violation("the file has \(error ?? "nothing") for the last error of \(id), not \(item.error ?? "nothing")")
+        }
+        guard let end = item.backoffEnd, trouble.backoffUntil != end / 1000 else { return }
+        throw Violation("the file has \(trouble.backoffUntil ?? 0) for the end of the backoff of \(id), not \(end / 1000)")
+    }
+
     private func compare(_ what: String, _ found: [String: String], _ expected: [(String, String)]) throws {
         let expected = Dictionary(uniqueKeysWithValues: expected)
         if found != expected { throw Violation("the file has the \(what) \(found), not \(expected)") }
@@ -348,7 +409,7 @@ final class Checker {
 
     /// A new process has begun; what has no receipt is offered again.
     func pump() throws {
-        while producer.hasMore, wants(feedback: false), let message = producer.next() {
+        while producer.hasMore, try wants(feedback: false), let message = producer.next() {
             let before = counters
             try give(message.line, feedback: false)
             let isFull = counters.repliesDroppedFull > before.repliesDroppedFull

@@ -2,8 +2,10 @@
 //
 // HUB_MODEL_SCHEDULES  how many schedules (default 10000, about two minutes in a debug build)
 // HUB_MODEL_SEED       the seed of the first one (default 1); a failure names the seed that repeats it, alone, with HUB_MODEL_SCHEDULES=1
+// HUB_MODEL_DIRECTORY  where the state files lie while it runs (default /dev/shm, or the directory for temporary files)
 
 import Foundation
+import Synchronization
 import Testing
 
 @Suite struct ModelTests {
@@ -14,16 +16,21 @@ import Testing
     private static func number(_ name: String) -> UInt64? { ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) } }
 
     /// In memory where there is such a place: what is checked is the order of commits, not the disk.
-    private static let place = FileManager.default.isWritableFile(atPath: "/dev/shm") ? "/dev/shm/" : NSTemporaryDirectory()
+    private static let place =
+        ProcessInfo.processInfo.environment["HUB_MODEL_DIRECTORY"]
+        ?? (FileManager.default.isWritableFile(atPath: "/dev/shm") ? "/dev/shm" : NSTemporaryDirectory())
+    /// One failure is enough: the other workers stop.
+    private static let hasFailed = Atomic(false)
 
     @Test("whatever happens, the queue does what the rules say", arguments: 0..<workers)
     func schedules(worker: Int) throws {
-        let directory = Self.place + "hub-model-\(UUID().uuidString)"
+        let directory = "\(Self.place)/hub-model-\(UUID().uuidString)"
         defer { try? FileManager.default.removeItem(atPath: directory) }
         var seed = Self.first + UInt64(worker)
-        while seed < Self.first + Self.count {
+        while seed < Self.first + Self.count, !Self.hasFailed.load(ordering: .relaxed) {
             let schedule = Schedule(seed: seed)
             if let problem = Self.problem(schedule, directory) {
+                Self.hasFailed.store(true, ordering: .relaxed)
                 Issue.record("\(Self.report(seed, schedule, problem, directory))")
                 return
             }

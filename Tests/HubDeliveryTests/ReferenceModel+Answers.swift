@@ -71,7 +71,7 @@ extension ReferenceModel {
         nodes[name]?.acknowledged[message.key] = message.number
     }
 
-    mutating func refuse(_ name: String, _ id: String, _ observed: Observed, isBlind: Bool, now: Int64) throws {
+    mutating func refuse(_ name: String, _ id: String, _ observed: Observed, _ content: String, isBlind: Bool, now: Int64) throws {
         let place = place(name, id)
         try check(name, place, id, observed, isBlind: isBlind)
         guard observed.isTaken, let place else {
@@ -84,6 +84,8 @@ extension ReferenceModel {
             guard var item = nodes[name]?.pending[key] else { return }
             isDirty = true
             item.flight = nil
+            item.error = content
+            item.errorIsOld = false
             let isBackoff = item.backoffEnd == nil && session(name) != nil
             // A refusal of an earlier session may find the message on disk only, and then changes nothing.
             if isBackoff, item.wasSentInSession, !observed.backsOff { throw Violation("the refusal of \(id) by \(name) began no backoff") }
@@ -93,6 +95,8 @@ extension ReferenceModel {
         case .older(let key, let position):
             isDirty = true
             nodes[name]?.pending[key]?.unanswered.remove(at: position)
+            nodes[name]?.pending[key]?.error = content
+            nodes[name]?.pending[key]?.errorIsOld = false
             if nodes[name]?.pending[key]?.flight?.id == id { nodes[name]?.pending[key]?.flight = nil }
         case .reply(let position):
             counts.repliesRefused += 1
@@ -116,6 +120,11 @@ extension ReferenceModel {
     // MARK: Time
 
     mutating func elapse(_ now: Int64) {
+        // Rule 9.
+        if nextQuestion <= now {
+            owesQuestion = true
+            nextQuestion = now + rules.reconcile
+        }
         for name in nodes.keys.sorted() {
             for key in nodes[name]?.pending.keys.sorted() ?? [] {
                 guard var item = nodes[name]?.pending[key] else { continue }
@@ -159,7 +168,7 @@ extension ReferenceModel {
 
     /// When something falls due.
     var deadline: Int64? {
-        var earliest: Int64?
+        var earliest: Int64? = nextQuestion
         for node in nodes.values {
             for item in Array(node.pending.values) + node.replies {
                 for time in [item.flight?.due, item.backoffEnd] {

@@ -11,6 +11,7 @@ struct ReferenceModel {
         var attempts = 5
         var firstBackoff: Int64 = 1_000_000_000
         var longestBackoff: Int64 = 300_000_000_000
+        var reconcile: Int64 = 30_000_000_000
     }
 
     struct Flight: Equatable {
@@ -33,6 +34,9 @@ struct ReferenceModel {
         var backoffs = 0
         var backoffEnd: Int64?
         var flight: Flight?
+        /// What the node said when it last refused the key, and whether that was about an older version.
+        var error: String?
+        var errorIsOld = false
         /// A newer version came with another path; that has the older one's place in the order, on a path that others may stand on.
         var hasMoved = false
         /// Older versions sent in this session and not answered.
@@ -90,6 +94,9 @@ struct ReferenceModel {
     var nextPlace = 0
     var events = 0
     var questions: [(id: String, events: Int)] = []
+    /// When the transport must be asked, and that it must be asked now.
+    var nextQuestion: Int64 = 0
+    var owesQuestion = false
     var counts = Counts()
 
     struct Counts: Equatable {
@@ -154,6 +161,7 @@ struct ReferenceModel {
             old.attempts = 0
             old.backoffs = 0
             old.backoffEnd = nil
+            old.errorIsOld = true
             node.pending[message.place] = old
             let kept = node.replies.filter { reply in
                 reply.message.path != message.path || reply.place < old.place
@@ -267,7 +275,9 @@ struct ReferenceModel {
         }
     }
 
-    mutating func asked(_ id: String) {
+    mutating func asked(_ id: String) throws {
+        guard owesQuestion else { throw Violation("the transport is asked who is connected, and that is not due") }
+        owesQuestion = false
         // A bound of the queue.
         if questions.count == 8 { questions.removeFirst() }
         questions.append((id, events))
@@ -302,6 +312,12 @@ struct ReferenceModel {
     }
 
     // MARK: Rule 8
+
+    /// A process has started.
+    mutating func started(_ now: Int64) {
+        nextQuestion = now
+        owesQuestion = false
+    }
 
     /// Everything taken so far is durable.
     /// - Returns: the receipts that are due.

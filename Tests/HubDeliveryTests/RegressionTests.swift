@@ -65,6 +65,9 @@ import Testing
                 $0.rules.windowBytes = 900
             },
             [offer(4), offer(2, padding: 700), connect, offer(0, padding: 200), .rest, offer(2, isMoved: true), .rest]),
+        Case(
+            "a reply that goes because a newer message came makes room for the rows on disk", { $0.rules.window = 1 },
+            [offer(0, isMoved: true), connect, offer(0, .reply, 0), .tick, offer(0), .rest]),
     ]
 
     @Test("a rule that was once broken holds", arguments: cases)

@@ -43,6 +43,8 @@ struct Schedule {
 
     var setup = Setup()
     var steps: [Step] = []
+    /// Of a hundred answers, how many refuse.
+    private var refusals = 12
 
     init(setup: Setup, steps: [Step]) {
         self.setup = setup
@@ -63,20 +65,30 @@ struct Schedule {
         setup.parkAtOnce = random.one(of: [1, 2, 256])
         setup.fullAt = random.one(of: [600, 2000, 256 << 10])
         setup.commitDelay = random.one(of: [0, 5_000_000, 1_000_000_000])
-        let weights = (0..<Self.actions).map { _ in random.one(of: [0, 1, 1, 2, 4]) }
+        var weights = (0..<Self.actions).map { _ in random.one(of: [0, 1, 1, 2, 4]) }
+        // Some schedules are about one object or two, in a queue that hardly comes to rest, at a node that answers at once and refuses
+        // half of what it gets: what needs several messages and answers between two commits is hardly found elsewhere.
+        let isNarrow = random.chance(20)
+        if isNarrow {
+            setup.nodes = 1
+            setup.keys = 1 + random.below(2)
+            for action in [0, 9, 10] { weights[action] = 12 }
+        }
+        refusals = isNarrow ? 50 : 12
+        let ticks = isNarrow ? 80 : 35
         let count = 20 + random.below(130)
         // Most schedules begin with somebody online.
         if random.chance(70) { steps.append(.connect(node: 0, isSwallowed: false)) }
         while steps.count < count {
             steps.append(step(&random, weights))
-            if random.chance(35) { steps.append(.tick) } else if random.chance(45) { steps.append(.rest) }
+            if random.chance(ticks) { steps.append(.tick) } else if random.chance(45) { steps.append(.rest) }
         }
     }
 
-    private static let actions = 15
+    private static let actions = 16
 
     private func step(_ random: inout SeededRandom, _ weights: [Int]) -> Step {
-        let base = [30, 2, 1, 5, 2, 2, 1, 1, 2, 14, 8, 4, 8, 2, 3]
+        let base = [30, 2, 1, 5, 2, 2, 1, 1, 2, 14, 8, 4, 8, 2, 3, 3]
         let all = zip(base, weights).map { $0 * ($1 + 1) }
         var pick = random.below(all.reduce(0, +))
         var action = 0
@@ -94,12 +106,13 @@ struct Schedule {
         case 5: return .strayConnect(node: node, delta: random.below(4) - 2)
         case 6: return .strayDisconnect(node: node, delta: random.below(4) - 2)
         case 7: return .reset
-        case 8: return .answerWho(leavesOut: random.below(setup.nodes * 3))
-        case 9: return .answer(pick: random.below(1000), refuses: random.chance(12), again: random.chance(15))
+        case 8: return .answerWho(leavesOut: random.below(setup.nodes * 3), age: random.one(of: [0, 0, 0, 0, 1, 9]))
+        case 9: return .answer(pick: random.below(1000), refuses: random.chance(refusals), again: random.chance(15))
         case 10: return .answerAll
         case 11: return .strange(node: node, pick: random.below(1000), refuses: random.chance(25))
         case 12: return .wait(milliseconds: random.one(of: [1, 20, 50, 300, 1000, 1000, 5000, 5000, 30_000, 400_000]))
         case 13: return random.chance(50) ? .stall(random.chance(50)) : .lock(random.chance(50))
+        case 14: return .hold(milliseconds: random.one(of: [1, 6, 50, 1000, 5000, 40_000]))
         default:
             return random.chance(85) ? .crash(losesOutput: random.chance(40), losesReceipts: random.chance(40)) : .stop
         }

@@ -20,8 +20,8 @@ enum Step: Equatable, CustomStringConvertible {
     case strayConnect(node: Int, delta: Int)
     case strayDisconnect(node: Int, delta: Int)
     case reset
-    /// The transport answers the last question, naming all sessions but that of one node.
-    case answerWho(leavesOut: Int)
+    /// The transport answers the last question, or an older one, or one that nobody asked, naming all sessions but that of one node.
+    case answerWho(leavesOut: Int, age: Int)
     /// A node answers one of the messages that it has received and not yet answered; `again` leaves it to be answered once more.
     case answer(pick: Int, refuses: Bool, again: Bool)
     case answerAll
@@ -31,6 +31,8 @@ enum Step: Equatable, CustomStringConvertible {
     case tick
     case rest
     case wait(milliseconds: Int)
+    /// Time passes, and the process does not run.
+    case hold(milliseconds: Int)
     /// The reader of the output stands still.
     case stall(Bool)
     /// Another program locks the state file.
@@ -51,12 +53,13 @@ enum Step: Equatable, CustomStringConvertible {
         case .strayConnect(let node, let delta): "connected n\(node), session \(delta)"
         case .strayDisconnect(let node, let delta): "disconnected n\(node), session \(delta)"
         case .reset: "reset"
-        case .answerWho(let node): "answer who without n\(node)"
+        case .answerWho(let node, let age): "answer who\(age > 0 ? " of \(age) before" : "") without n\(node)"
         case .answer(let pick, let refuses, let again): "\(refuses ? "refuse" : "acknowledge") \(pick)\(again ? ", and again later" : "")"
         case .answerAll: "acknowledge all"
         case .strange(let node, let pick, let refuses): "n\(node) \(refuses ? "refuses" : "acknowledges") \(pick) unasked"
         case .tick: "tick"
         case .rest: "rest"
+        case .hold(let milliseconds): "stand still for \(milliseconds) ms"
         case .wait(let milliseconds): "wait \(milliseconds) ms"
         case .stall(let isOn): isOn ? "output stalls" : "output flows"
         case .lock(let isOn): isOn ? "state file locked" : "state file free"
