@@ -362,12 +362,25 @@ def test_help_of_each_command_and_no_hub(command, tmp_path):
 
 def test_status_and_counters(start):
     hub = started(start())
-    done = run([HUB, "status", "--run-dir", str(hub.run)])
-    assert done.returncode == 0
-    words = [text.split() for text in done.stdout.decode().splitlines()]
-    assert words[0][:3] == ["hub", "pid", str(hub.process.pid)] and str(hub.wss) in words[0]
-    assert [row[0] for row in words[1:]] == [*STAGES, "certs"]
-    assert {row[-1] for row in words[1:]} == {"up"}
+    hub.write(config_map("n", "c", 1) + b"no json\n")
+
+    def told():
+        done = run([HUB, "status", "--json", "--run-dir", str(hub.run)])
+        assert done.returncode == 0, done.stderr
+        status = json.loads(done.stdout)
+        return status if status["stages"][0]["lines_in"] == 2 else None
+
+    status = wait_until(told, what="counters")
+    assert (status["pid"], status["wss_port"], status["https_port"]) == (hub.process.pid, hub.wss, hub.https)
+    assert [stage["stage"] for stage in status["stages"]] == [*STAGES, "certs"]
+    assert {stage["state"] for stage in status["stages"]} == {"up"}
+    down = status["stages"][0]
+    assert (down["lines_out"], down["rejected"], down["restarts"], down["pid"]) == (1, 1, 0, hub.pid("down"))
+    assert all(stage["resident_mb"] > 1 and stage["seconds"] < 60 for stage in status["stages"])
+    shown = run([HUB, "status", "--run-dir", str(hub.run)]).stdout.decode().splitlines()
+    assert shown[0].split()[:3] == ["hub", "pid", str(hub.process.pid)] and shown[1].split()[:2] == ["stage", "state"]
+    assert [row.split()[0] for row in shown[2:]] == [*STAGES, "certs"]
+    hub.process.send_signal(signal.SIGUSR1)
     wait_until(lambda: sum(b"event=counters" in text for text in hub.errors) == 6, what="six lines of counters")
     assert hub.stop() == 0
     assert run([HUB, "status", "--run-dir", str(hub.run)]).returncode == 69
