@@ -6,6 +6,7 @@ import time
 
 from attack import Case
 from certs_kit import NODE_NAMES, csr, forge, new_key, pem_body
+from conftest import program, run
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from edge import JoinRefused, request_certificate
@@ -57,6 +58,22 @@ def forged_tokens(ground):
     return f"{len(statuses)} of {len(statuses)} refused (401, past ten a minute 429); a good token of the same address passes"
 
 
+def bound_token(ground, node):
+    """A bearer token for one node and one use."""
+    done = run([program("hub-certs"), "token", "--dir", ground.hub.directory, "--node", node, "--ttl", "1h", "--once"])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode().strip().split(".", 1)[1]
+
+
+def replayed_tokens(ground):
+    token = bound_token(ground, "once-1")
+    assert ask(ground, csr("once-1"), token, "once-1")[0] == 200
+    again = ask(ground, csr("once-1"), token, "once-1")[0]
+    elsewhere = ask(ground, csr("once-3"), bound_token(ground, "once-2"), "once-3")[0]
+    assert again in (401, 429) and elsewhere in (401, 403, 429), (again, elsewhere)
+    return f"the first use was signed, its replay answered {again}; another node's token answered {elsewhere}"
+
+
 def requests(ground):
     body = bytearray(csr("victim"))
     body[-1] ^= 1
@@ -104,6 +121,7 @@ def floods(ground):
 
 
 CASES = [
+    Case("a one-time token used again, and another node's token", "certs", replayed_tokens),
     Case("12 forged join tokens: alg none, RS256, expired, truncated, …", "certs", forged_tokens),
     Case("8 certificate requests: another node's name, system:masters, broken signature, SAN, server usage, CA", "certs", greedy_requests),
     Case("{n:,} certificate requests with one good token", "certs", floods, counts=(300, 20)),
