@@ -7,12 +7,15 @@
 
 internal import Foundation
 
-/// libFuzzer's main function calls this first. The name of the target leaves the list of arguments.
+/// libFuzzer's main function calls this first. The name of the target goes from the arguments to the environment, because libFuzzer, when
+/// it merges corpora, starts this program again with the arguments that are left.
 @_cdecl("LLVMFuzzerInitialize")
 public func initialize(
     _ count: UnsafeMutablePointer<CInt>, _ list: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>
 ) -> CInt {
     HubFuzz.prepare()
+    guard let name = CommandLine.arguments.dropFirst().first, HubFuzz.targets.contains(where: { $0.name == name }) else { return 0 }
+    unsafe setenv(HubFuzz.variable, name, 1)
     unsafe list.pointee[1] = unsafe list.pointee[0]
     unsafe list.pointee += 1
     unsafe count.pointee -= 1
@@ -30,8 +33,13 @@ enum HubFuzz {
         LineTarget.self, EnvelopeTarget.self, RouteTarget.self, RequestTarget.self, CSRTarget.self, TokenTarget.self, FrameTarget.self,
     ]
 
-    /// Made once, from the first argument.
-    static let current: (any FuzzTarget)? = targets.first { $0.name == CommandLine.arguments.dropFirst().first }.flatMap { try? $0.init() }
+    static let variable = "HUB_FUZZ_TARGET"
+
+    /// Made once.
+    static let current: (any FuzzTarget)? = {
+        let names = [CommandLine.arguments.dropFirst().first, ProcessInfo.processInfo.environment[variable]]
+        return targets.first { names.contains($0.name) }.flatMap { try? $0.init() }
+    }()
 
     /// Does what is asked for beside fuzzing, and ends the process then.
     static func prepare() {
