@@ -41,11 +41,13 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "COpenSSLSystem", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "COpenSSL", dependencies: ["COpenSSLSystem"]),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .target(name: "CHubSystem"),
 
         library("HubMessage"),
         library("HubPipe", ["HubMessage", "CHubSystem"]),
-        library("HubCommand", ["HubPipe", arguments, logging]),
+        library("HubConfig", ["HubMessage", "CYAML"]),
+        library("HubCommand", ["HubConfig", "HubPipe", arguments, logging]),
         library("HubDispatch", ["HubMessage"]),
         library("HubQueue", ["HubMessage"]),
         library("HubKeepalive", ["HubMessage"]),
@@ -70,6 +72,7 @@ let package = Package(
 
         tests("HubMessageTests", ["HubMessage"]),
         tests("HubPipeTests", ["HubPipe", "CHubSystem"]),
+        tests("HubConfigTests", ["HubConfig"]),
         tests("HubCommandTests", ["HubCommand", logging]),
         tests("HubDispatchTests", ["HubDispatch", "HubMessage"]),
         tests("HubQueueTests", ["HubQueue", "HubStore", "HubMessage"]),
