@@ -68,6 +68,7 @@ let package = Package(
         program("hub-certs", ["HubCerts", "HubTLS", "HubTrust"]),
         program("hub-record", []),
         program("hub-replay", ["HubReplay"]),
+        program("hub-service", ["HubConfig"]),
         program("hub-swarm", ["HubSwarm", nioCore, nioPosix]),
 
         tests("HubMessageTests", ["HubMessage"]),

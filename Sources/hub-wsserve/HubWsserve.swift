@@ -9,7 +9,7 @@ internal import Logging
 
 @main
 enum Main {
-    static func main() { runProgram(HubWsserve.self) }
+    static func main() { runProgram(HubWsserve.self, readsConfig: true) }
 }
 
 struct HubWsserve: ParsableCommand {
@@ -36,6 +36,7 @@ struct HubWsserve: ParsableCommand {
               hub-wsserve --dir /etc/hub < send.jsonl > live.jsonl
               hub-wsserve --dir /etc/hub --listen 0.0.0.0:10000 - control.fifo
               hub-wsserve --insecure --listen 127.0.0.1:0 --print-port port
+              hub-wsserve --config /etc/kubeedge/config/cloudcore.yaml < send.jsonl
               hub-wsserve --dir /etc/hub --user hub-ws --listen 0.0.0.0:443 < send.jsonl
 
             SIGNALS
@@ -54,12 +55,14 @@ struct HubWsserve: ParsableCommand {
     @OptionGroup(title: "Bounds") var bounds: BoundOptions
     @OptionGroup(title: "Input lines") var lines: LineOptions
     @OptionGroup(title: "Output") var outputs: OutputOptions
+    @OptionGroup(title: "Start") var start: StartOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func run() throws {
         let logger = log.logger("hub-wsserve")
         let (host, port) = try place.address()
         let privileges = try privilege.account()
+        let notice = try start.notice(logger)
         let openFiles = OpenFiles.raiseLimit()
         let wakePipe = try WakePipe()
         let inputs = try [wakePipe.reader()] + lines.openInputs(input)
@@ -77,7 +80,7 @@ struct HubWsserve: ParsableCommand {
             socket = open
         }
         // Signals are blocked here, before the event loops' threads start and inherit that.
-        let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects)
+        let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects, notice: notice)
         let settings = bounds.settings(place, openFiles: openFiles)
         let exchange = Exchange(settings: settings, counters: ServeCounters(), wake: { wakePipe.wake() }, log: { logger.log($0) })
         let server = EdgeServer(exchange: exchange, trust: trust)
