@@ -24,7 +24,7 @@ quote() { # WORD, so that eval gives it back
 
 # The programs lie where HUB_BIN_DIR says, or beside this script, or where a release build of this source tree puts them.
 find_programs() {
-    programs='hub-dispatch hub-queue hub-wsserve hub-keepalive hub-certs hub-replay hub-record'
+    programs='hub-dispatch hub-queue hub-wsserve hub-keepalive hub-certs hub-replay hub-record hub-service'
     if [ -n "${HUB_BIN_DIR:-}" ]; then
         bin=$HUB_BIN_DIR
     elif [ -x "${here:?}/hub-queue" ]; then

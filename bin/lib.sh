@@ -35,7 +35,7 @@ need_build_packages() {
         exit 69
     }
     need_packages pkg-config=pkg-config
-    need_packages pkg-config:openssl=libssl-dev pkg-config:sqlite3=libsqlite3-dev
+    need_packages pkg-config:openssl=libssl-dev pkg-config:sqlite3=libsqlite3-dev pkg-config:yaml-0.1=libyaml-dev
 }
 
 # Where builds are kept; a build with other options has a place of its own.

@@ -12,6 +12,8 @@ package struct PrepareSettings: Sendable {
     package var serverDays: Int64 = 3650
     /// Seconds after which a token is renewed; it lives twice as long.
     package var tokenRefresh: Int64 = 12 * 3600
+    /// Where the server's key is but not the authority's, that one is elsewhere, and nothing is made.
+    package var admitsNoAuthority = false
 
     package init() {}
 }
@@ -29,7 +31,8 @@ extension CertificateStore {
     /// - Parameter now: seconds since 1970.
     /// - Returns: the files that were made, with the reason.
     package func prepare(_ settings: PrepareSettings, now: Int64) throws(CertsError) -> [PrepareStep] {
-        try makeDirectory()
+        if settings.admitsNoAuthority, !exists(.authorityKey), exists(.serverKey) { return [] }
+        try makeDirectories()
         return try withLock { () throws(CertsError) in
             try settle()
             var steps: [PrepareStep] = []

@@ -39,11 +39,33 @@ package struct CertificateStore: Sendable {
 
     package let directory: String
 
-    package init(directory: String) { self.directory = directory }
+    /// Files that are elsewhere, as in KubeEdge's `/etc/kubeedge/ca` and `/etc/kubeedge/certs`.
+    private let places: [File: String]
 
-    package func path(_ file: File) -> String { "\(directory)/\(file.rawValue)" }
+    package init(directory: String, places: [File: String] = [:]) {
+        self.directory = directory
+        self.places = places
+    }
+
+    package func path(_ file: File) -> String {
+        if let place = places[file] { return place }
+        // What belongs to the CA is beside it, where hub-wsserve looks for revocations, and where renames are possible.
+        let neighbour: File? =
+            switch file {
+            case .cross, .revoked: .authority
+            case .nextKey, .oldKey: .authorityKey
+            default: nil
+            }
+        return "\(neighbour.flatMap { places[$0] }.map(Self.directory(of:)) ?? directory)/\(file.rawValue)"
+    }
+
+    private static func directory(of path: String) -> String {
+        path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    }
 
     // MARK: Reading
+
+    func exists(_ file: File) -> Bool { unsafe access(path(file), F_OK) == 0 }
 
     /// The file's content, nil when there is no such file.
     func readIfPresent(_ file: File) throws(CertsError) -> [UInt8]? {
@@ -102,8 +124,12 @@ package struct CertificateStore: Sendable {
         }
     }
 
-    /// Makes the directory, with mode 0700, and those above it.
-    func makeDirectory() throws(CertsError) {
+    /// Makes the directories, with mode 0700, and those above them.
+    func makeDirectories() throws(CertsError) {
+        for directory in [directory] + places.values.map(Self.directory(of:)).sorted() { try makeDirectory(directory) }
+    }
+
+    private func makeDirectory(_ directory: String) throws(CertsError) {
         var made = directory.hasPrefix("/") ? "/" : ""
         for part in directory.split(separator: "/") {
             made += made.isEmpty || made == "/" ? String(part) : "/\(part)"

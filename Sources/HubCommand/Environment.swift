@@ -1,5 +1,5 @@
-// Defaults of options taken from the environment: HUB_NODE_LIMIT stands for --node-limit.
-// An option on the command line wins over the environment, and that over the built-in default.
+// Defaults of options taken from the environment, and below it from the file of `--config`: HUB_NODE_LIMIT stands for --node-limit, as does
+// `modules.cloudHub.nodeLimit` in the file. An option on the command line wins over both, and the built-in default comes last.
 
 package import ArgumentParser
 internal import Synchronization
@@ -25,11 +25,45 @@ package enum Environment {
 
     /// As `option`, for options without a built-in default.
     package static func optional<Value: ExpressibleByArgument>(_ name: String, _: Value.Type) -> Value? {
-        let variable = "HUB_" + name.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
-        guard let raw = unsafe getenv(variable) else { return nil }
-        let text = unsafe String(cString: raw)
+        guard let text = variable(name) else { return ConfigFile.values(name).first.flatMap { Value(argument: $0) } }
         if let value = Value(argument: text) { return value }
-        problem.withLock { if $0 == nil { $0 = "the environment variable \(variable) has a wrong value: '\(text)'" } }
+        remember(name, text)
         return nil
+    }
+
+    /// As `option`, for options that may be repeated: the variable holds their values with commas between them.
+    package static func list(_ name: String) -> [String] {
+        variable(name).map { $0.split(separator: ",").map(String.init) } ?? ConfigFile.values(name)
+    }
+
+    /// As `option`, for flags: `true` or `1`, `false` or `0`.
+    package static func flag(_ name: String, _ fallback: Bool = false) -> Bool {
+        guard let text = variable(name) ?? ConfigFile.values(name).first else { return fallback }
+        switch text {
+        case "true", "1": return true
+        case "false", "0": return false
+        default:
+            remember(name, text)
+            return fallback
+        }
+    }
+
+    /// The file of `HUB_CONFIG`.
+    static var config: String? { variable("config") }
+
+    /// As a service manager sets it.
+    static var notifySocket: String? { unsafe getenv("NOTIFY_SOCKET").map { unsafe String(cString: $0) } }
+
+    private static func variableName(_ name: String) -> String {
+        "HUB_" + name.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
+    }
+
+    private static func variable(_ name: String) -> String? {
+        unsafe getenv(variableName(name)).map { unsafe String(cString: $0) }
+    }
+
+    private static func remember(_ name: String, _ text: String) {
+        let message = "the environment variable \(variableName(name)) has a wrong value: '\(text)'"
+        problem.withLock { if $0 == nil { $0 = message } }
     }
 }

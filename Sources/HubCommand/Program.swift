@@ -15,10 +15,12 @@ package let hubVersion = "0.1.0"
 /// Parses the command line, runs the command, and ends the process with a status of `ExitStatus`.
 ///
 /// Usage errors end with 64. A `Failure` becomes one line on standard error, `<program>: <message>`, and its status.
-package func runProgram<Command: ParsableCommand>(_: Command.Type) -> Never {
+/// - Parameter readsConfig: the program has `ConfigOption`.
+package func runProgram<Command: ParsableCommand>(_: Command.Type, readsConfig: Bool = false) -> Never {
     SystemSignals.ignoreBrokenPipe()
     let name = Command.configuration.commandName ?? "hub"
     do {
+        if readsConfig { try ConfigFile.load(arguments: Array(CommandLine.arguments.dropFirst())) }
         var command = try Command.parseAsRoot()
         if let problem = Environment.firstProblem {
             throw Failure(.usage, problem)

@@ -20,7 +20,9 @@ package struct LogOptions: ParsableArguments {
     package func logger(_ label: String) -> Logger {
         let format = logFormat
         let level = Logger.Level(rawValue: logLevel.rawValue) ?? .info
-        return Logger(label: label) { _ in LineLogHandler(logLevel: level, format: format) }
+        let logger = Logger(label: label) { _ in LineLogHandler(logLevel: level, format: format) }
+        ConfigFile.warn(logger)
+        return logger
     }
 }
 

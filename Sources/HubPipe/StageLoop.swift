@@ -17,6 +17,7 @@ package final class StageLoop {
     private let outputs: [LineWriter]
     private let rejects: Rejects
     private let reporter: Reporter
+    private let notice: ServiceNotice?
     private let signals: Descriptor
     private var polls: [pollfd] = []
     /// For each entry of `polls` after the signal: the input, or nil for an output.
@@ -27,7 +28,11 @@ package final class StageLoop {
     private static let largestPipe = 1 << 20
 
     /// - Parameter inputs: the first has the highest priority.
-    package init(inputs: [LineReader], outputs: [LineWriter], rejects: Rejects, reporter: Reporter) throws(PipeError) {
+    /// - Parameter notice: hears that the stage is ready, reads its files again, or ends.
+    package init(
+        inputs: [LineReader], outputs: [LineWriter], rejects: Rejects, reporter: Reporter, notice: ServiceNotice? = nil
+    ) throws(PipeError) {
+        self.notice = notice
         self.inputs = inputs
         self.outputs = outputs
         self.rejects = rejects
@@ -39,12 +44,14 @@ package final class StageLoop {
     /// Runs until the stage is done and its outputs are flushed, or an output's reader has gone.
     package func run(_ stage: some Stage) throws(PipeError) {
         try stage.tick(now: monotonicNanoseconds())
+        notice?.ready()
         while true {
             for output in outputs {
                 for tap in output.taps { tap.flush() }
                 if output.pending > 0 { try output.flush() }
             }
             let isDone = stage.isDone
+            if isDone { notice?.stopping() }
             if isDone, outputs.allSatisfy({ $0.pending == 0 }) {
                 reporter.write { describe(stage, &$0) }
                 if let malformed { throw malformed }
@@ -164,10 +171,12 @@ package final class StageLoop {
             case .report:
                 reporter.report(stage.figures + [.counter("rejected", rejects.count)])
                 stage.reported()
-            case .hangUp: stage.reload()
+            case .hangUp:
+                if let notice { notice.reloading { stage.reload() } } else { stage.reload() }
             case .terminate:
                 // The second one asks for the end at once, whatever is unwritten.
                 if isTerminating { _exit(75) }
+                notice?.stopping()
                 isTerminating = true
                 try untilMalformed { () throws(PipeError) in try takeWhatIsThere(stage, now) }
                 stage.terminate(now: now)

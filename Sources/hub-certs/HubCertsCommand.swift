@@ -6,7 +6,7 @@ internal import HubCommand
 
 @main
 enum Main {
-    static func main() { runProgram(HubCertsCommand.self) }
+    static func main() { runProgram(HubCertsCommand.self, readsConfig: true) }
 }
 
 struct HubCertsCommand: ParsableCommand {
@@ -42,8 +42,27 @@ let hubCertsStatuses: [ExitStatus] = [
 struct DirectoryOption: ParsableArguments {
     @Option(help: ArgumentHelp("Directory of the authority's files.", valueName: "directory"))
     var dir: String = Environment.option("dir", "/etc/hub")
+    @Option(
+        help: ArgumentHelp(
+            "The CA certificate. Beside it are revoked.jsonl and what 'rotate-ca' adds. (default: rootCA.crt in --dir)", valueName: "file"))
+    var ca: String?
+    @Option(
+        help: ArgumentHelp("Its key. Beside it are the other keys of 'rotate-ca'. (default: rootCA.key in --dir)", valueName: "file"))
+    var caKey: String?
+    @Option(help: ArgumentHelp("The server certificate. (default: server.crt in --dir)", valueName: "file"))
+    var cert: String?
+    @Option(help: ArgumentHelp("Its key. (default: server.key in --dir)", valueName: "file"))
+    var key: String?
+    @OptionGroup var config: ConfigOption
 
-    var store: CertificateStore { CertificateStore(directory: dir) }
+    var store: CertificateStore {
+        var places: [CertificateStore.File: String] = [:]
+        places[.authority] = ca ?? Environment.optional("ca", String.self)
+        places[.authorityKey] = caKey ?? Environment.optional("ca-key", String.self)
+        places[.server] = cert ?? Environment.optional("cert", String.self)
+        places[.serverKey] = key ?? Environment.optional("key", String.self)
+        return CertificateStore(directory: dir, places: places)
+    }
 
     func validate() throws {
         guard !dir.isEmpty else { throw ValidationError("--dir must not be empty") }

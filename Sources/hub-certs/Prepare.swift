@@ -24,6 +24,7 @@ struct Prepare: ParsableCommand {
             EXAMPLES
               hub-certs prepare --dir /etc/hub --advertise 192.0.2.7 --advertise 2001:db8::7
               hub-certs prepare --dir /etc/hub --dns hub.example.com
+              hub-certs prepare --dir /etc/hub --config /etc/kubeedge/config/cloudcore.yaml
 
             \(ExitStatus.help([.success, .usage, .noInput, .internalFault, .cannotCreate, .inputOutput, .noPermission, .configuration]))
             """)
@@ -32,13 +33,15 @@ struct Prepare: ParsableCommand {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp("IP addresses under which edges reach the hub; may be repeated.", valueName: "address"))
-    var advertise: [String] = []
+    var advertise: [String] = Environment.list("advertise")
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp("DNS names under which edges reach the hub; may be repeated.", valueName: "name"))
-    var dns: [String] = []
+    var dns: [String] = Environment.list("dns")
     @Option(help: ArgumentHelp("Validity of a new server certificate.", valueName: "days"))
     var serverDays: Int64 = Environment.option("server-days", 3650)
+    @Flag(help: "Make nothing where the server's key is but not the CA's: that one is elsewhere, and so is 'serve'.")
+    var authorityElsewhere = false
     @OptionGroup var token: TokenOption
     @OptionGroup(title: "Log") var log: LogOptions
 
@@ -52,6 +55,7 @@ struct Prepare: ParsableCommand {
         settings.names = try names()
         settings.serverDays = serverDays
         settings.tokenRefresh = token.refresh
+        settings.admitsNoAuthority = authorityElsewhere
         let store = directory.store
         let steps = try orFail("") { () throws(CertsError) in try store.prepare(settings, now: wallMicroseconds() / 1_000_000) }
         for step in steps {

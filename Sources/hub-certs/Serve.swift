@@ -73,6 +73,7 @@ struct Serve: ParsableCommand {
     @OptionGroup var token: TokenOption
     @OptionGroup(title: "Privileges") var privilege: PrivilegeOptions
     @OptionGroup(title: "Bounds") var bounds: CertsBounds
+    @OptionGroup(title: "Start") var start: ReadinessOption
     @OptionGroup(title: "Output") var outputs: OutputOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
@@ -86,6 +87,7 @@ struct Serve: ParsableCommand {
             throw Failure(.usage, "--listen: '\(listen)' is not <address>:<port>")
         }
         let privileges = try privilege.account()
+        let notice = try start.notice(logger)
         OpenFiles.raiseLimit()
         var settings = bounds.settings
         settings.edgeDays = edgeDays
@@ -119,7 +121,7 @@ struct Serve: ParsableCommand {
         // Signals are blocked here, before the event loop's thread starts and inherits that.
         let loop = try StageLoop(
             inputs: [wakePipe.reader()], outputs: [output], rejects: try Rejects(path: nil, isStrict: false) { _ in },
-            reporter: outputs.reporter("certs", logger))
+            reporter: outputs.reporter("certs", logger), notice: notice)
         let counters = CertsCounters()
         let outbox = TaskOutbox(limit: settings.maxUnsent) { wakePipe.wake() }
         let server = CertsServer(settings: settings, counters: counters, outbox: outbox) { logger.log($0) }

@@ -28,21 +28,24 @@ struct Down: ParsableCommand {
               SIGTERM  ends at a line boundary
               SIGUSR1  logs one line of counters
 
-            \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission]))
+            \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission, .configuration]))
             """)
 
     @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
     @OptionGroup(title: "Input lines") var lines: LineOptions
     @OptionGroup(title: "Output") var outputs: OutputOptions
+    @OptionGroup(title: "Start") var start: StartOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func run() throws {
         let logger = log.logger("hub-dispatch")
+        let notice = try start.notice(logger)
         let inputs = try lines.openInputs(input)
         let output = try outputs.open()
         let rejects = try lines.makeRejects(logger)
         let stage = DownStage(inputCount: inputs.endingCount, output: output, rejects: rejects, logger: logger)
-        try StageLoop(inputs: inputs, outputs: [output], rejects: rejects, reporter: outputs.reporter("down", logger)).run(stage)
+        try StageLoop(inputs: inputs, outputs: [output], rejects: rejects, reporter: outputs.reporter("down", logger), notice: notice).run(
+            stage)
     }
 }
 

@@ -5,7 +5,7 @@ internal import HubCommand
 
 @main
 enum Main {
-    static func main() { runProgram(HubDispatch.self) }
+    static func main() { runProgram(HubDispatch.self, readsConfig: true) }
 }
 
 struct HubDispatch: ParsableCommand {

@@ -13,21 +13,22 @@ struct PolicyOptions: ParsableArguments {
     @Option(help: "'open' lets nodes send what they like, 'node' what is theirs.")
     var policy: Choice = Environment.option("policy", .open)
 
-    @Flag(help: "With --policy node: log what would be refused, and let it pass.")
-    var policyDryRun = false
+    @Flag(
+        inversion: .prefixedNo, help: "With --policy node: log what would be refused, and let it pass. (default: --no-policy-dry-run)")
+    var policyDryRun: Bool?
 
     @Option(help: ArgumentHelp("With --policy-dry-run: lines logged in a second; further ones are only counted.", valueName: "lines"))
     var policyLog: Int = Environment.option("policy-log", 10)
 
     func validate() throws {
-        guard !policyDryRun || policy == .node else { throw ValidationError("--policy-dry-run needs --policy node") }
+        guard policyDryRun != true || policy == .node else { throw ValidationError("--policy-dry-run needs --policy node") }
         guard policyLog >= 0 else { throw ValidationError("--policy-log must not be negative") }
     }
 
     var mode: UpstreamDispatcher.Policy {
         switch policy {
         case .open: .open
-        case .node: policyDryRun ? .observed : .enforced
+        case .node: policyDryRun ?? Environment.flag("policy-dry-run") ? .observed : .enforced
         }
     }
 }

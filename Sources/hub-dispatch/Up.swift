@@ -32,13 +32,14 @@ struct Up: ParsableCommand {
             EXAMPLES
               hub-dispatch up --feedback acks.jsonl < up.jsonl
               hub-dispatch up --feedback feedback.fifo --to devicecontroller=devices.fifo live.fifo
+              hub-dispatch up --feedback feedback.fifo --config cloudcore.yaml live.fifo
               hub-dispatch up --feedback /dev/null --policy node --policy-dry-run < up.jsonl >/dev/null
 
             SIGNALS
               SIGTERM  ends at a line boundary
               SIGUSR1  logs one line of counters
 
-            \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission]))
+            \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission, .configuration]))
             """)
 
     @Option(help: ArgumentHelp("FIFO or file (appended) for acknowledgements and connection events.", valueName: "path"))
@@ -61,12 +62,14 @@ struct Up: ParsableCommand {
     @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
     @OptionGroup(title: "Input lines") var lines: LineOptions
     @OptionGroup(title: "Output") var outputs: OutputOptions
+    @OptionGroup(title: "Start") var start: StartOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func run() throws {
         let logger = log.logger("hub-dispatch")
         let certificate: [UInt8]? =
             if let path = kubernetesCA ?? Environment.optional("k8s-ca", String.self) { try readFile(path, limit: 1 << 20) } else { nil }
+        let notice = try start.notice(logger)
         let inputs = try lines.openInputs(input)
         let rejects = try lines.makeRejects(logger)
         func spilling(_ writer: LineWriter) -> SpillWriter {
@@ -83,7 +86,9 @@ struct Up: ParsableCommand {
             UpstreamDispatcher(certificate: certificate, policy: policy.mode), inputCount: inputs.endingCount, output: output,
             feedback: feedback, destinations: destinations, rejects: rejects, breaches: BreachLog(perSecond: policy.policyLog, logger),
             logger: logger)
-        try StageLoop(inputs: inputs, outputs: stage.all.map(\.writer), rejects: rejects, reporter: outputs.reporter("up", logger)).run(
+        try StageLoop(
+            inputs: inputs, outputs: stage.all.map(\.writer), rejects: rejects, reporter: outputs.reporter("up", logger), notice: notice
+        ).run(
             stage)
     }
 }

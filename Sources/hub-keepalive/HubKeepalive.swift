@@ -7,7 +7,7 @@ internal import HubPipe
 
 @main
 enum Main {
-    static func main() { runProgram(HubKeepaliveCommand.self) }
+    static func main() { runProgram(HubKeepaliveCommand.self, readsConfig: true) }
 }
 
 struct HubKeepaliveCommand: ParsableCommand {
@@ -25,13 +25,14 @@ struct HubKeepaliveCommand: ParsableCommand {
 
             EXAMPLES
               hub-wsserve ... | hub-keepalive --control control.fifo
+              hub-keepalive --control control.fifo --config cloudcore.yaml
               hub-keepalive --control /dev/stderr --timeout 5 < recorded.jsonl
 
             SIGNALS
               SIGTERM  ends at a line boundary
               SIGUSR1  logs one line of counters and the nodes that are connected
 
-            \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission]))
+            \(ExitStatus.help([.success, .usage, .malformedInput, .noInput, .cannotCreate, .inputOutput, .noPermission, .configuration]))
             """,
         version: hubVersion)
 
@@ -46,6 +47,7 @@ struct HubKeepaliveCommand: ParsableCommand {
     @Argument(help: "Files or FIFOs to read; '-' is standard input.") var input: [String] = []
     @OptionGroup(title: "Input lines") var lines: LineOptions
     @OptionGroup(title: "Output") var outputs: OutputOptions
+    @OptionGroup(title: "Start") var start: StartOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func validate() throws {
@@ -54,6 +56,7 @@ struct HubKeepaliveCommand: ParsableCommand {
 
     func run() throws {
         let logger = log.logger("hub-keepalive")
+        let notice = try start.notice(logger)
         let inputs = try lines.openInputs(input)
         let rejects = try lines.makeRejects(logger)
         let live = try outputs.open()
@@ -62,7 +65,9 @@ struct HubKeepaliveCommand: ParsableCommand {
             timeout: timeout.nanoseconds, inputCount: inputs.endingCount, live: live, control: control, statusFile: status,
             rejects: rejects,
             logger: logger)
-        try StageLoop(inputs: inputs, outputs: [live, control], rejects: rejects, reporter: outputs.reporter("keepalive", logger)).run(
+        try StageLoop(
+            inputs: inputs, outputs: [live, control], rejects: rejects, reporter: outputs.reporter("keepalive", logger), notice: notice
+        ).run(
             stage)
     }
 }

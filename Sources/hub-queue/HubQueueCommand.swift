@@ -6,7 +6,7 @@ internal import HubStore
 
 @main
 enum Main {
-    static func main() { runProgram(HubQueueCommand.self) }
+    static func main() { runProgram(HubQueueCommand.self, readsConfig: true) }
 }
 
 struct HubQueueCommand: ParsableCommand {

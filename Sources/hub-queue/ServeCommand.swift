@@ -95,6 +95,7 @@ struct ServeCommand: ParsableCommand {
     var exitWhenDrained = false
     @OptionGroup(title: "Input lines") var lines: LineOptions
     @OptionGroup(title: "Output") var outputs: OutputOptions
+    @OptionGroup(title: "Start") var start: StartOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func validate() throws {
@@ -112,6 +113,7 @@ struct ServeCommand: ParsableCommand {
 
     func run() throws {
         let logger = log.logger("hub-queue")
+        let notice = try start.notice(logger)
         var inputs = try lines.openInputs(input)
         let rejects = try lines.makeRejects(logger)
         let output = try outputs.open()
@@ -125,7 +127,7 @@ struct ServeCommand: ParsableCommand {
         // Before the state file is opened, which may take a while: from here on signals wait for the loop.
         let loop = try StageLoop(
             inputs: inputs, outputs: [output] + (receipts.map { [$0.writer] } ?? []), rejects: rejects,
-            reporter: outputs.reporter("queue", logger))
+            reporter: outputs.reporter("queue", logger), notice: notice)
         let store = try openStore()
         let stage = try reporting { () throws(StoreError) in
             try QueueStage(

@@ -9,7 +9,7 @@ internal import Logging
 
 @main
 enum Main {
-    static func main() { runProgram(HubWsserve.self) }
+    static func main() { runProgram(HubWsserve.self, readsConfig: true) }
 }
 
 struct HubWsserve: ParsableCommand {
@@ -44,6 +44,7 @@ struct HubWsserve: ParsableCommand {
               hub-wsserve --dir /etc/hub --listen 0.0.0.0:10000 - control.fifo
               hub-wsserve --dir /etc/hub --max-handshakes-per-address 256
               hub-wsserve --insecure --listen 127.0.0.1:0 --print-port port
+              hub-wsserve --config /etc/kubeedge/config/cloudcore.yaml < send.jsonl
               hub-wsserve --dir /etc/hub --user hub-ws --listen 0.0.0.0:443 < send.jsonl
 
             SIGNALS
@@ -63,12 +64,14 @@ struct HubWsserve: ParsableCommand {
     @OptionGroup(title: "Bounds") var bounds: BoundOptions
     @OptionGroup(title: "Input lines") var lines: LineOptions
     @OptionGroup(title: "Output") var outputs: OutputOptions
+    @OptionGroup(title: "Start") var start: StartOptions
     @OptionGroup(title: "Log") var log: LogOptions
 
     func run() throws {
         let logger = log.logger("hub-wsserve")
         let (host, port) = try place.address()
         let privileges = try privilege.account()
+        let notice = try start.notice(logger)
         let openFiles = OpenFiles.raiseLimit()
         let wakePipe = try WakePipe()
         let inputs = try [wakePipe.reader()] + lines.openInputs(input)
@@ -86,7 +89,8 @@ struct HubWsserve: ParsableCommand {
             socket = open
         }
         // Signals are blocked here, before the event loops' threads start and inherit that.
-        let loop = try StageLoop(inputs: inputs, outputs: [output], rejects: rejects, reporter: outputs.reporter("wsserve", logger))
+        let loop = try StageLoop(
+            inputs: inputs, outputs: [output], rejects: rejects, reporter: outputs.reporter("wsserve", logger), notice: notice)
         let settings = bounds.settings(place, openFiles: openFiles)
         let exchange = Exchange(settings: settings, counters: ServeCounters(), wake: { wakePipe.wake() }, log: { logger.log($0) })
         let server = EdgeServer(exchange: exchange, trust: trust)

@@ -217,7 +217,7 @@ def test_a_key_that_may_not_be_read_is_77(tmp_path):
         become = ["setpriv", "--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups"]
         programs = directory / "bin"  # the build may lie where others cannot go
         programs.mkdir(mode=0o755)
-        for name in ("hub-dispatch", "hub-queue", "hub-wsserve", "hub-keepalive", "hub-certs", "hub-replay", "hub-record"):
+        for name in ("hub-dispatch", "hub-queue", "hub-wsserve", "hub-keepalive", "hub-certs", "hub-replay", "hub-record", "hub-service"):
             shutil.copy(program(name), programs)
         for script in ("hub", "hub-run", "hub-lib.sh"):
             shutil.copy(ROOT / "bin" / script, programs)

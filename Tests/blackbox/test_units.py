@@ -11,7 +11,7 @@ from test_launcher import ENVIRONMENT, HUB
 UNITS = sorted((ROOT / "pipelines" / "systemd").glob("*.service"))
 NEEDED = {
     "CapabilityBoundingSet=", "DynamicUser=yes", "MemoryDenyWriteExecute=yes", "NoNewPrivileges=yes", "PrivateDevices=yes",
-    "PrivateTmp=yes", "ProtectHome=yes", "ProtectSystem=strict", "RestrictAddressFamilies=AF_INET AF_INET6",
+    "PrivateTmp=yes", "ProtectHome=yes", "ProtectSystem=strict", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "Type=notify",
     "SystemCallFilter=@system-service", "UMask=0077",
     # What only an operator can mend must not be tried for ever.
     "Restart=on-failure", "RestartPreventExitStatus=64 77 78",

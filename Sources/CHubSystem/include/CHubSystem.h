@@ -55,4 +55,18 @@ int CHub_forbid_dumps(void);
 /// for, and then the one that it has.
 int CHub_listen(const char *address, int *port, int backlog);
 
+/// A datagram socket that is connected to the UNIX socket `path` of a service manager ('@' begins an abstract name), close-on-exec, whose
+/// sends wait two seconds at most; or -1 and errno.
+int CHub_notify_open(const char *path);
+
+/// Sends `text` as one datagram; 0, or -1 and errno.
+int CHub_notify_send(int descriptor, const char *text, size_t length);
+
+/// Waits until the service manager has taken all that was sent before (sd_notify's BARRIER=1, a pipe that it closes), at most
+/// `milliseconds`; 0, or -1 and errno.
+int CHub_notify_barrier(int descriptor, int milliseconds);
+
+/// Makes a descriptor that was inherited for writing close-on-exec; 0, or -1 and errno: EBADF when it is not open for writing.
+int CHub_adopt_output(int descriptor);
+
 #endif
