@@ -114,6 +114,25 @@ package final class StateReader {
         return result
     }
 
+    /// The line of each node's oldest row in `pending`.
+    package func oldest() throws(StoreError) -> [(node: Int64, line: [UInt8])] {
+        let statement = try connection.prepare(
+            "SELECT p.node, p.line FROM (SELECT node, min(id) AS id FROM pending GROUP BY node) m JOIN pending p ON p.id = m.id")
+        var result: [(node: Int64, line: [UInt8])] = []
+        while try statement.step() { result.append(unsafe (statement.integer(0), [UInt8](statement.bytes(1)))) }
+        statement.reset()
+        return result
+    }
+
+    /// The last refusal of each node that has refused something which is still pending.
+    package func errors() throws(StoreError) -> [Int64: [UInt8]] {
+        let statement = try connection.prepare("SELECT node, error FROM pending WHERE error IS NOT NULL ORDER BY id")
+        var result: [Int64: [UInt8]] = [:]
+        while try statement.step() { result[statement.integer(0)] = unsafe [UInt8](statement.bytes(1)) }
+        statement.reset()
+        return result
+    }
+
     /// What a look at the whole file found.
     package struct Finding: Sendable {
         package let schema: Int64

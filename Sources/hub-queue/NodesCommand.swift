@@ -3,62 +3,69 @@
 internal import ArgumentParser
 internal import HubCommand
 internal import HubMessage
+internal import HubPipe
 internal import HubStore
 
 struct NodesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "nodes",
-        abstract: "Print the known nodes as JSON lines.",
+        abstract: "Print the known nodes, as JSON lines or as a table.",
         discussion: """
-            One line is {"node","online","session","since","pending","acknowledged"}:
-            since when it is online or offline (milliseconds since 1970), and how many
-            messages wait for it and how many objects it has. No node is online while no
-            hub-queue serves from the file.
+            One line is {"node","online","session","since","pending","acknowledged",
+            "oldest","last_error","remote","last_seen"}: since when it is online or offline,
+            how many messages wait for it and how many objects it has, the timestamp of the
+            oldest message that waits, and what it said to one that it refused. The last two
+            come from --seen. Times are milliseconds since 1970; what is not known is left
+            out. No node is online while no hub-queue serves from the file.
+
+            EXAMPLES
+              hub-queue nodes --state queue.db | jq -r 'select(.pending > 0) | .node'
+              hub-queue nodes --state queue.db --table --sort pending
 
             \(ExitStatus.help([.success, .usage, .noInput, .inputOutput, .temporary, .noPermission, .configuration]))
             """)
 
-    @OptionGroup var state: StateOption
+    enum Order: String, ExpressibleByArgument, CaseIterable {
+        case name
+        case pending
+        case oldest
+    }
 
-    private static let chunk = 500
+    @OptionGroup var state: StateOption
+    @Option(help: ArgumentHelp("The file that hub-keepalive keeps with --status: who was last seen when, and where.", valueName: "file"))
+    var seen: String?
+    @Flag(help: "Print a table for people.") var table = false
+    @Option(help: "Order of the nodes; 'pending' and 'oldest' begin with the worst.") var sort = Order.name
 
     func run() throws {
         let reader = try state.openReader()
-        let nodes = try reporting { () throws(StoreError) in try reader.nodes() }
-        var pending = try reporting { () throws(StoreError) in try reader.counts(.pending) }
-        let acknowledged = try reporting { () throws(StoreError) in try reader.counts(.acknowledged) }
-        for (id, count) in try recent(reader, nodes) { pending[id, default: 0] += count }
+        var reports = try NodeReport.all(reader, seen: seen)
+        switch sort {
+        case .name: break
+        case .pending: reports.sort { $0.pending > $1.pending }
+        case .oldest: reports.sort { $0.oldest ?? .max < $1.oldest ?? .max }
+        }
         var text = StateText()
-        for node in nodes {
-            let session = reader.isServed ? node.session : nil
-            text.open()
-            text.member("node", text: node.name)
-            text.member("online", flag: session != nil)
-            if let session { text.member("session", number: session) }
-            text.member("since", number: node.since / 1000)
-            text.member("pending", number: Int64(pending[node.id] ?? 0))
-            text.member("acknowledged", number: Int64(acknowledged[node.id] ?? 0))
-            try text.endLine()
+        if table {
+            NodeTableText(now: wallMicroseconds() / 1000).append(reports, to: &text.bytes)
+        } else {
+            for report in reports { try append(report, &text) }
         }
         try text.flush()
     }
 
-    /// Messages that a serving process holds in memory: their rows name no node, their lines do.
-    private func recent(_ reader: StateReader, _ nodes: [StateReader.KnownNode]) throws(Failure) -> [Int64: Int] {
-        var ids: [[UInt8]: Int64] = [:]
-        for node in nodes { ids[node.name] = node.id }
-        var counts: [Int64: Int] = [:]
-        var after: Int64 = 0
-        while true {
-            let rows = try reporting { () throws(StoreError) in try reader.recent(after: after, limit: Self.chunk) }
-            for row in rows {
-                let name = unsafe row.line.withUnsafeBytes { raw in
-                    (try? unsafe Line.scan(raw)).map { $0.value($0.index.hub.node) }
-                }
-                if let name, let id = ids[name] { counts[id, default: 0] += 1 }
-            }
-            guard let last = rows.last else { return counts }
-            after = last.id
-        }
+    private func append(_ report: NodeReport, _ text: inout StateText) throws(Failure) {
+        text.open()
+        text.member("node", text: report.name)
+        text.member("online", flag: report.session != nil)
+        if let session = report.session { text.member("session", number: session) }
+        text.member("since", number: report.since)
+        text.member("pending", number: Int64(report.pending))
+        text.member("acknowledged", number: Int64(report.acknowledged))
+        if let oldest = report.oldest { text.member("oldest", number: oldest) }
+        if let error = report.lastError { text.member("last_error", text: error) }
+        if let remote = report.remote { text.member("remote", text: remote.utf8) }
+        if let seen = report.lastSeen { text.member("last_seen", number: seen) }
+        try text.endLine()
     }
 }

@@ -337,7 +337,8 @@ def test_one_hub_per_run_directory(start, tmp_path):
     "arguments",
     [["run", "--no-such-option", "x"], ["run", "--listen"], ["run", "file"], ["run", "--to", "router"], ["run", "--log-format", "xml"], ["walk"], ["status", "x"], ["tap"], ["tap", "x"], ["record"],
      ["replay"], ["replay", "x", "--link", "out"], ["swap"], ["swap", "x"], ["swap", "up"], ["swap", "up", "--"], ["swap", "certs", "--back"],
-     ["restart"], ["restart", "x"], ["stop", "--timeout", "x"], ["reload", "x"]],
+     ["restart"], ["restart", "x"], ["stop", "--timeout", "x"], ["reload", "x"],
+     ["nodes", "--sort", "x"], ["top", "--interval", "x"]],
 )
 def test_wrong_usage_is_64(arguments, tmp_path):
     done = run([HUB, *arguments], env={**ENVIRONMENT, "HOME": str(tmp_path)})
@@ -351,7 +352,7 @@ def test_help():
         assert done.returncode == 0 and b"EXIT STATUS" in done.stdout and done.stderr == b""
 
 
-@pytest.mark.parametrize("command", ["tap", "record", "replay", "swap", "restart", "reload", "stop", "status"])
+@pytest.mark.parametrize("command", ["tap", "record", "replay", "swap", "restart", "reload", "stop", "status", "nodes", "top"])
 def test_help_of_each_command_and_no_hub(command, tmp_path):
     done = run([HUB, command, "--help"], env=ENVIRONMENT)
     assert done.returncode == 0 and b"USAGE" in done.stdout and done.stderr == b""

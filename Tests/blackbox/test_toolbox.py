@@ -200,6 +200,28 @@ def test_restart_keeps_connections_and_lines(box):
     assert box.do("restart", "queue", "--bin", "/nonexistent", status=69)
 
 
+def test_nodes_tell_what_waits_and_why(box):
+    with box.hub.connect("edge-1"):
+        box.write(config_map("edge-0", "a", 1), config_map("edge-0", "b", 2), config_map("edge-1", "c", 3))
+        wait_until(lambda: len(box.hub.queue("syncs")) == 1, what="the acknowledgement")
+
+        def rows():
+            found = [json.loads(line) for line in box.do("nodes", "--json").stdout.splitlines()]
+            return found if len(found) == 2 and "remote" in found[1] else None
+
+        first, second = wait_until(rows, 20, "what hub-keepalive has seen")
+        assert (first["node"], first["online"], first["pending"], first["acknowledged"]) == ("edge-0", False, 2, 0)
+        assert abs(first["oldest"] - time.time() * 1000) < 60_000 and "remote" not in first
+        assert (second["node"], second["online"], second["pending"], second["acknowledged"]) == ("edge-1", True, 0, 1)
+        assert second["remote"].startswith("127.0.0.1:") and abs(second["last_seen"] - time.time() * 1000) < 60_000
+        table = box.do("nodes", "--sort", "pending").stdout.decode().splitlines()
+        assert table[0].split()[:3] == ["node", "state", "for"]
+        assert [line.split()[0] for line in table[1:]] == ["edge-0", "edge-1"]
+        top = box.start("top", "--interval", "0.2")
+        top.wait_lines(lambda lines: sum(b"edge-1" in line for line in lines) >= 2)
+        box.end(top)
+
+
 def test_reload_and_stop(tmp_path):
     hub = Hub(tmp_path / "hub")
     try:
