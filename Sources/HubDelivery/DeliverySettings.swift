@@ -10,6 +10,8 @@ package struct DeliverySettings: Sendable {
     package var inputCount = 2
     /// Nanoseconds that a commit may wait while lines keep coming.
     package var commitDelay: Int64 = 5_000_000
+    /// A file with the nodes that have messages in flight; nil for none.
+    package var statusFile: String?
     /// End when the input has ended, some node has been online, and nothing is pending for any node that is.
     package var exitWhenDrained = false
     /// Bytes of output that may wait before no more is sent and the cloud is no longer read.

@@ -20,9 +20,11 @@ package final class QueueStage: Stage {
     let notify: (Notice) -> Void
     /// From the last send of a message to its acknowledgement.
     var ackLatency = Histogram()
-    private var pendingRows = 0
+    var pendingRows = 0
     /// When the rows are counted again.
-    private var countDue: Int64 = 0
+    var countDue: Int64 = 0
+    /// When the status file is written again.
+    var statusDue: Int64 = 0
     private var openInputs: Int
     private var isTerminated = false
     private var terminatedAt: Int64 = 0
@@ -32,10 +34,10 @@ package final class QueueStage: Stage {
     /// When the first line was taken that waits for a commit.
     private var uncommittedSince: Int64?
     /// The time at which the failing state file is tried again.
-    private var retryAt: Int64?
+    var retryAt: Int64?
     /// Lines that arrived while the state file could not be asked.
-    private var postponed: [[UInt8]] = []
-    private var storeErrors = 0
+    private(set) var postponed: [[UInt8]] = []
+    private(set) var storeErrors = 0
     /// Why the state file cannot be used any more; the stage has thrown then.
     package private(set) var failure: StoreError?
 
@@ -121,6 +123,10 @@ package final class QueueStage: Stage {
     // MARK: Time
 
     package var deadline: Int64? {
+        settings.statusFile == nil ? workDue : min(workDue ?? .max, statusDue)
+    }
+
+    private var workDue: Int64? {
         // The output was full in this turn, and has been emptied since.
         if machine.wantsSending, output.pending < settings.fullAt { return 0 }
         if receipts?.wantsRefill ?? false { return 0 }
@@ -142,6 +148,7 @@ package final class QueueStage: Stage {
             try load(now)
             if isIdle { try tidy(now) }
         }
+        if settings.statusFile != nil, now >= statusDue { writeStatus(now) }
         try send(now)
         try refillReceipts(now)
         // New messages stay on disk before the bound is reached: then the cloud need not wait for a slow node.
@@ -271,38 +278,5 @@ package final class QueueStage: Stage {
         guard openInputs == 0 else { return false }
         if !settings.hasFeedback { return true }
         return settings.exitWhenDrained && machine.hasBeenOnline && machine.isDrained
-    }
-
-    package var figures: [Figure] {
-        var figures = Figure.counters(machine.counters.members)
-        figures += [
-            .gauge("nodes_online", machine.onlineCount), .counter("commits", store.commits), .counter("store_errors", storeErrors),
-            .gauge("memory_bytes", machine.memory + store.memory), .gauge("pending_bytes", output.pending),
-            .gauge("postponed", postponed.count),
-        ]
-        if let receipts {
-            figures += [
-                .counter("receipts", receipts.written), .gauge("receipts_pending_bytes", receipts.pending),
-                .gauge("receipts_spilled_bytes", receipts.spilled),
-            ]
-        }
-        return figures
-    }
-
-    package func addMetrics(to text: inout MetricsText) {
-        text.gauge("hub_connected_nodes", Double(machine.onlineCount), "Nodes that are connected, as the stage sees it.")
-        text.gauge("hub_pending_messages", Double(countedRows()), "Messages on disk that wait for a node's acknowledgement.")
-        text.gauge("hub_in_flight_messages", Double(machine.flightCount), "Messages that were sent and not acknowledged.")
-        text.gauge("hub_backing_off_keys", Double(machine.backoffCount), "Objects whose message has failed several times and waits.")
-        text.histogram("hub_ack_latency_seconds", "Time from the last send of a message to its acknowledgement.", ackLatency)
-    }
-
-    /// Rows are counted by looking at all of them, so a hundred times as long must pass as that took.
-    private func countedRows() -> Int {
-        let start = monotonicNanoseconds()
-        guard start >= countDue, retryAt == nil, let count = try? store.countRows() else { return pendingRows }
-        countDue = start + 100 * (monotonicNanoseconds() - start)
-        pendingRows = count
-        return count
     }
 }

@@ -89,6 +89,11 @@ package struct QueueMachine: Sendable {
 
     /// Messages that were sent and not acknowledged, of all nodes.
     package var flightCount: Int { nodes.reduce(0) { $0 + $1.flights } }
+    /// The nodes that have something in flight: name, how many messages, and how many may be.
+    package var flights: [(name: [UInt8], count: Int, window: Int)] {
+        nodes.filter { $0.flights > 0 }.map { ($0.name, $0.flights, $0.window) }
+    }
+
     /// Messages in memory that wait out a backoff.
     package var backoffCount: Int { nodes.reduce(0) { $0 + $1.backingOff } }
 

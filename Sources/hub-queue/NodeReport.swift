@@ -19,11 +19,15 @@ struct NodeReport {
     /// From hub-keepalive.
     let remote: String?
     let lastSeen: Int64?
+    /// From the hub-queue that serves.
+    let inFlight: Int?
 
     private static let chunk = 500
 
-    /// - Parameter seen: the status file of hub-keepalive.
-    static func all(_ reader: StateReader, seen: String?) throws(Failure) -> [NodeReport] {
+    /// - Parameters:
+    ///   - seen: the status file of hub-keepalive.
+    ///   - flights: the status file of hub-queue.
+    static func all(_ reader: StateReader, seen: String?, flights: String?) throws(Failure) -> [NodeReport] {
         let nodes = try reporting { () throws(StoreError) in try reader.nodes() }
         var pending = try reporting { () throws(StoreError) in try reader.counts(.pending) }
         let acknowledged = try reporting { () throws(StoreError) in try reader.counts(.acknowledged) }
@@ -36,13 +40,17 @@ struct NodeReport {
             }
         }
         try addRecent(reader, nodes, &pending, &oldest)
-        let sightings = try seen.map { path throws(Failure) in try Self.sightings(path) } ?? [:]
+        let sightings = try seen.map { path throws(Failure) in try objects(path) } ?? [:]
+        let inFlight = try flights.map { path throws(Failure) in try objects(path) }
         return nodes.map { node in
-            let sighting = sightings[String(decoding: node.name, as: UTF8.self)]
+            let name = String(decoding: node.name, as: UTF8.self)
+            let sighting = sightings[name]
             return NodeReport(
                 name: node.name, session: reader.isServed ? node.session : nil, since: node.since / 1000, pending: pending[node.id] ?? 0,
-                acknowledged: acknowledged[node.id] ?? 0, oldest: oldest[node.id], lastError: errors[node.id], remote: sighting?.remote,
-                lastSeen: sighting?.lastSeen)
+                acknowledged: acknowledged[node.id] ?? 0, oldest: oldest[node.id], lastError: errors[node.id],
+                remote: sighting?.text("remote"),
+                lastSeen: sighting?.integer("last_seen").map { $0 * 1000 },
+                inFlight: inFlight.map { $0[name]?.integer("in_flight").map { Int($0) } ?? 0 })
         }
     }
 
@@ -72,20 +80,31 @@ struct NodeReport {
         return time
     }
 
-    private static func sightings(_ path: String) throws(Failure) -> [String: (remote: String, lastSeen: Int64)] {
+    /// The objects of a status file, by node.
+    private static func objects(_ path: String) throws(Failure) -> [String: FlatJSON] {
         let bytes: [UInt8]
         do throws(PipeError) {
             bytes = try Descriptor.contents(of: path, limit: 64 << 20)
         } catch {
             throw Failure(error.isPermission ? .noPermission : .noInput, error.description)
         }
-        var result: [String: (remote: String, lastSeen: Int64)] = [:]
+        var result: [String: FlatJSON] = [:]
         for text in bytes.split(separator: 0x0a) {
-            guard let object = FlatJSON(text), case .string(let node)? = object["node"], case .string(let remote)? = object["remote"],
-                case .number(let seen)? = object["last_seen"], let seconds = Int64(seen)
-            else { continue }
-            result[node] = (remote, seconds * 1000)
+            guard let object = FlatJSON(text), let node = object.text("node") else { continue }
+            result[node] = object
         }
         return result
+    }
+}
+
+extension FlatJSON {
+    fileprivate func text(_ name: String) -> String? {
+        guard case .string(let value)? = self[name] else { return nil }
+        return value
+    }
+
+    fileprivate func integer(_ name: String) -> Int64? {
+        guard case .number(let digits)? = self[name] else { return nil }
+        return Int64(digits)
     }
 }

@@ -10,11 +10,12 @@ struct NodeTableText {
     private static let longestError = 60
 
     func append(_ reports: [NodeReport], to bytes: inout [UInt8]) {
-        var rows = [["node", "state", "for", "seen", "pending", "oldest", "has", "address", "last error"]]
+        var rows = [["node", "state", "for", "seen", "pending", "in flight", "oldest", "has", "address", "last error"]]
         for report in reports {
             rows.append([
                 String(decoding: report.name, as: UTF8.self), report.session == nil ? "offline" : "online", age(report.since),
-                age(report.lastSeen), "\(report.pending)", age(report.oldest), "\(report.acknowledged)", report.remote ?? "-",
+                age(report.lastSeen), "\(report.pending)", report.inFlight.map { "\($0)" } ?? "-", age(report.oldest),
+                "\(report.acknowledged)", report.remote ?? "-",
                 report.lastError.map { LogText.printable(String(String(decoding: $0, as: UTF8.self).prefix(Self.longestError))) } ?? "-",
             ])
         }
@@ -24,7 +25,7 @@ struct NodeTableText {
             for (column, cell) in row.enumerated() {
                 let pad = String(repeating: " ", count: widths[column] - cell.count)
                 // Numbers and times to the right, the last column as long as it is.
-                let isRight = (2...6).contains(column)
+                let isRight = (2...7).contains(column)
                 line += column == row.count - 1 ? cell : (isRight ? pad + cell : cell + pad) + "  "
             }
             bytes.append(contentsOf: "\(line)\n".utf8)

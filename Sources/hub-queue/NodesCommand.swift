@@ -12,10 +12,10 @@ struct NodesCommand: ParsableCommand {
         abstract: "Print the known nodes, as JSON lines or as a table.",
         discussion: """
             One line is {"node","online","session","since","pending","acknowledged",
-            "oldest","last_error","remote","last_seen"}: since when it is online or offline,
+            "oldest","last_error","remote","last_seen","in_flight"}: since when it is online or offline,
             how many messages wait for it and how many objects it has, the timestamp of the
-            oldest message that waits, and what it said to one that it refused. The last two
-            come from --seen. Times are milliseconds since 1970; what is not known is left
+            oldest message that waits, and what it said to one that it refused. "remote" and
+            "last_seen" come from --seen, "in_flight" from --flights. Times are milliseconds since 1970; what is not known is left
             out. No node is online while no hub-queue serves from the file.
 
             EXAMPLES
@@ -34,12 +34,14 @@ struct NodesCommand: ParsableCommand {
     @OptionGroup var state: StateOption
     @Option(help: ArgumentHelp("The file that hub-keepalive keeps with --status: who was last seen when, and where.", valueName: "file"))
     var seen: String?
+    @Option(help: ArgumentHelp("The file that hub-queue keeps with --status: how many messages are in flight.", valueName: "file"))
+    var flights: String?
     @Flag(help: "Print a table for people.") var table = false
     @Option(help: "Order of the nodes; 'pending' and 'oldest' begin with the worst.") var sort = Order.name
 
     func run() throws {
         let reader = try state.openReader()
-        var reports = try NodeReport.all(reader, seen: seen)
+        var reports = try NodeReport.all(reader, seen: seen, flights: flights)
         switch sort {
         case .name: break
         case .pending: reports.sort { $0.pending > $1.pending }
@@ -66,6 +68,7 @@ struct NodesCommand: ParsableCommand {
         if let error = report.lastError { text.member("last_error", text: error) }
         if let remote = report.remote { text.member("remote", text: remote.utf8) }
         if let seen = report.lastSeen { text.member("last_seen", number: seen) }
+        if let count = report.inFlight { text.member("in_flight", number: Int64(count)) }
         try text.endLine()
     }
 }

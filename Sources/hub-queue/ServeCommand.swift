@@ -91,6 +91,10 @@ struct ServeCommand: ParsableCommand {
     var receiptsSpill: ByteCount = Environment.option("receipts-spill", .gibi(1))
     @Option(help: ArgumentHelp("Directory of that file.", valueName: "directory"))
     var spillDir: String = Environment.option("spill-dir", "/var/tmp")
+    @Option(
+        help: ArgumentHelp(
+            "Keep a list of the nodes with messages in flight in this file, as JSON lines, renewed every 10 seconds.", valueName: "file"))
+    var status: String?
     @Flag(help: "End when the input has ended, some node has been online, and nothing is pending for any node that is.")
     var exitWhenDrained = false
     @OptionGroup(title: "Input lines") var lines: LineOptions
@@ -167,6 +171,7 @@ struct ServeCommand: ParsableCommand {
         settings.inputCount = inputCount
         settings.commitDelay = commitDelay.nanoseconds
         settings.exitWhenDrained = exitWhenDrained
+        settings.statusFile = status
         return settings
     }
 

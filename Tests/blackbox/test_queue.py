@@ -518,3 +518,18 @@ def test_restart_while_nodes_stay_connected(tmp_path):
         queue.feedback(answer("n", "b", session=3))
         queue.wait_keys()
         assert [s["metadata"]["name"] for s in query("syncs", queue.state)] == ["n.a", "n.b"]
+
+
+def test_the_status_file_tells_what_is_in_flight(tmp_path):
+    status = tmp_path / "flights"
+    with Queue(tmp_path, "--status", str(status)) as queue:
+        queue.connect("n")
+        queue.cloud(ack("n", "a", 1, "a"), ack("n", "b", 1, "b"), ack("offline", "c", 1, "c"))
+        queue.wait_sent("a", "b")
+        queue.counters()
+        until(lambda: status.read_text() == '{"node":"n","in_flight":2,"window":64}\n')
+        assert [(row["node"], row["in_flight"]) for row in query("nodes", queue.state, "--flights", str(status))] == [("n", 2), ("offline", 0)]
+        queue.feedback(answer("n", "a"), answer("n", "b"))
+        queue.settle()
+        queue.counters()
+        until(lambda: status.read_text() == "")

@@ -207,13 +207,14 @@ def test_nodes_tell_what_waits_and_why(box):
 
         def rows():
             found = [json.loads(line) for line in box.do("nodes", "--json").stdout.splitlines()]
-            return found if len(found) == 2 and "remote" in found[1] else None
+            return found if len(found) == 2 and "remote" in found[1] and "in_flight" in found[1] else None
 
         first, second = wait_until(rows, 20, "what hub-keepalive has seen")
         assert (first["node"], first["online"], first["pending"], first["acknowledged"]) == ("edge-0", False, 2, 0)
         assert abs(first["oldest"] - time.time() * 1000) < 60_000 and "remote" not in first
         assert (second["node"], second["online"], second["pending"], second["acknowledged"]) == ("edge-1", True, 0, 1)
         assert second["remote"].startswith("127.0.0.1:") and abs(second["last_seen"] - time.time() * 1000) < 60_000
+        assert first["in_flight"] == second["in_flight"] == 0
         table = box.do("nodes", "--sort", "pending").stdout.decode().splitlines()
         assert table[0].split()[:3] == ["node", "state", "for"]
         assert [line.split()[0] for line in table[1:]] == ["edge-0", "edge-1"]
