@@ -22,6 +22,7 @@ class Receipts(threading.Thread):
         os.mkfifo(path, 0o600)
         self.end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self.lines = []
+        self.torn = 0
         self.reading = threading.Event()
         self.reading.set()
         self.stopped = False
@@ -35,7 +36,12 @@ class Receipts(threading.Thread):
                 continue
             data = os.read(self.end, 1 << 16)
             *complete, buffer = (buffer + data).split(b"\n")
-            self.lines += [json.loads(line) for line in complete if line]
+            for line in complete:
+                try:
+                    self.lines += [json.loads(line)] if line else []
+                except ValueError:
+                    # A queue that was killed left a half; its successor has ended the line.
+                    self.torn += 1
             if not data:
                 time.sleep(0.001)
 
