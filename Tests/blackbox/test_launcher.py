@@ -377,10 +377,12 @@ def test_status_and_counters(start):
     assert {stage["state"] for stage in status["stages"]} == {"up"}
     down = status["stages"][0]
     assert (down["lines_out"], down["rejected"], down["restarts"], down["pid"]) == (1, 1, 0, hub.pid("down"))
+    assert status["rejects"] == [{"stage": "down", "reason": "not JSON", "count": 1}]
     assert all(stage["resident_mb"] > 1 and stage["seconds"] < 60 for stage in status["stages"])
     shown = run([HUB, "status", "--run-dir", str(hub.run)]).stdout.decode().splitlines()
     assert shown[0].split()[:3] == ["hub", "pid", str(hub.process.pid)] and shown[1].split()[:2] == ["stage", "state"]
-    assert [row.split()[0] for row in shown[2:]] == [*STAGES, "certs"]
+    assert [row.split()[0] for row in shown[2:8]] == [*STAGES, "certs"]
+    assert shown[8] == "" and shown[9].split() == ["down", "refused", "1:", "not", "JSON"]
     hub.process.send_signal(signal.SIGUSR1)
     wait_until(lambda: sum(b"event=counters" in text for text in hub.errors) == 6, what="six lines of counters")
     assert hub.stop() == 0

@@ -218,10 +218,12 @@ def test_nodes_tell_what_waits_and_why(box):
         table = box.do("nodes", "--sort", "pending").stdout.decode().splitlines()
         assert table[0].split()[:3] == ["node", "state", "for"]
         assert [line.split()[0] for line in table[1:]] == ["edge-0", "edge-1"]
+        box.write(b"no json\n")
+        wait_until(lambda: b"refused" in box.do("status").stdout, 20, "the refusal")
         page = box.hub.directory / "status.html"
         box.do("status", "--html", page, "--interval", "1")
         text = page.read_text()
-        assert text.startswith("<!DOCTYPE html>") and "edge-0" in text and "<svg" in text and "http" not in text.replace("http-equiv", "")
+        assert text.startswith("<!DOCTYPE html>") and "edge-0" in text and "<svg" in text and "not JSON" in text and "http" not in text.replace("http-equiv", "")
         box.do("status", "--html", "/nonexistent/x", "--interval", "1", status=73)
         top = box.start("top", "--interval", "0.2")
         top.wait_lines(lambda lines: sum(b"edge-1" in line for line in lines) >= 2)
