@@ -41,8 +41,10 @@ extension QueueMachine {
         guard let match = unsafe match(node, hash, messageID) else {
             return .unknown(node: node, messageHash: hash, rowsAfter: rowsAfter(node))
         }
-        let entry = entries[Int(match.slot)]
-        if entry.state == .inFlight, entry.flightIsOlder == (match.older != nil) { answeredFlight = entry.due - settings.ackTimeout }
+        let at = Int(match.slot)
+        if entries[at].state == .inFlight, entries[at].flightIsOlder == (match.older != nil) {
+            answeredFlight = entries[at].due - settings.ackTimeout
+        }
         counters.acknowledged += 1
         rememberAnswer(node, hash)
         let slot = match.slot
