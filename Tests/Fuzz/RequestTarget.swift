@@ -17,10 +17,12 @@ struct RequestTarget: FuzzTarget {
     private static let now: Int64 = 1_800_000_000
     private static let methods = ["GET", "POST", "HEAD", ""]
     private let authority: Authority
+    private let authorities: AuthoritySet
     private let bearer: String
 
     init() throws {
         authority = try Authority.make(key: try PrivateKey.generate(), now: Self.now)
+        authorities = try AuthoritySet(signing: authority)
         bearer = try authority.tokens.make(expiry: Self.now + 100).split(separator: ".").dropFirst().joined(separator: ".")
     }
 
@@ -41,8 +43,8 @@ struct RequestTarget: FuzzTarget {
             if kind & 1 == 0 { nodeNames.append(text) } else { authorizations.append(text) }
         }
         let service = CertsService(
-            authority: authority, nodes: IssuedNodes(capacity: 10, perMinute: 10), failures: FailureLimiter(limit: 10, capacity: 10),
-            edgeDays: 365, counters: CertsCounters(), notify: { _ in })
+            authorities: authorities, nodes: IssuedNodes(capacity: 10, perMinute: 10), failures: FailureLimiter(limit: 10, capacity: 10),
+            rules: EnrollmentRules(), counters: CertsCounters(), notify: { _ in })
         let request = CertsRequest(
             method: method, target: target, nodeNames: nodeNames, authorizations: authorizations, identity: identity, remote: "192.0.2.1")
         switch service.begin(request, now: Self.now) {
@@ -60,7 +62,8 @@ struct RequestTarget: FuzzTarget {
     ) {
         let owner: String
         switch task {
-        case .enroll(let node, let credential, _):
+        case .enroll(let node, let credential, _, let token):
+            require(token?.node ?? node == node, "a certificate for another node than the token's")
             require([node] == nodeNames && NodeName.isValid(Array(node.utf8)), "a certificate for no node")
             // No input can hold a token that is signed, so it is the one that was added.
             require(credential == .token ? hasToken : identity == .node(node), "a certificate without a credential")

@@ -6,6 +6,7 @@
 
 internal import Foundation
 internal import HubCerts
+internal import HubMessage
 internal import HubTLS
 
 struct TokenTarget: FuzzTarget {
@@ -49,10 +50,13 @@ struct TokenTarget: FuzzTarget {
         require(header["alg"] as? String == "HS256", "a token of another algorithm")
         let expiry = (claims["exp"] as? NSNumber)?.doubleValue ?? 0
         switch verdict {
-        case .valid(let until):
+        case .valid(let found):
             require(expiry > Double(Self.now), "a token is good after its end")
-            require(abs(Double(until) - expiry) <= 1, "another end")
+            require(abs(Double(found.until) - expiry) <= 1, "another end")
+            require(found.node.map { claims["sub"] as? String == "system:node:\($0)" } ?? true, "a token for another node")
+            require(found.id == nil || claims["jti"] as? String == found.id, "another id")
         case .expired: require(expiry <= Double(Self.now), "a token is expired before its end")
+        case .early: require((claims["nbf"] as? NSNumber)?.doubleValue ?? 0 > Double(Self.now), "a token is early after its beginning")
         case .invalid: break
         }
     }
@@ -115,6 +119,7 @@ struct TokenTarget: FuzzTarget {
         let header = #"{"alg":"HS256","typ":"JWT"}"#
         let claims = [
             #"{"exp":1900000000}"#, #"{"exp":1}"#, #"{"exp":1.9e9,"iss":"x"}"#, #"{"exp":"1900000000"}"#, #"{"EXP":1900000000}"#, "{}",
+            #"{"exp":1900000000,"sub":"system:node:edge-0","jti":"1"}"#, #"{"exp":1900000000,"nbf":1850000000}"#,
         ]
         let heads = [header, #"{"alg":"none"}"#, #"{"alg":"HS256","alg":"none"}"#, #"{ "typ" : null , "alg" : "\u0048S256" }"#]
         var seeds = claims.map { Array("\u{2}\(header)\0\($0)".utf8) } + heads.map { Array("\u{2}\($0)\0\(claims[0])".utf8) }
