@@ -154,7 +154,8 @@ package final class StageLoop {
             polledInputs.append(nil)
         }
         var timeout: Int32 = -1
-        if let deadline = [stage.deadline, reporter.deadline].compactMap({ $0 }).min() {
+        let deadline = min(stage.deadline ?? .max, reporter.deadline ?? .max)
+        if deadline != .max {
             let left = max(0, deadline - monotonicNanoseconds())
             timeout = Int32(clamping: (left + 999_999) / 1_000_000)
         }
