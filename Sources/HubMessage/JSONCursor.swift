@@ -22,9 +22,9 @@
     @inline(__always) var current: UInt8? { unsafe at < count ? base[at] : nil }
 
     @inline(__always) mutating func skipSpace() {
-        while at < count {
+        while at < count, unsafe base[at] <= 0x20 {
             switch unsafe base[at] {
-            case 0x20, 0x09, 0x0a, 0x0d: at += 1
+            case 0x20, 0x09, 0x0a, 0x0d: at &+= 1
             default: return
             }
         }
@@ -33,18 +33,42 @@
     /// Takes `expected`, which must stand here.
     @inline(__always) mutating func take(_ expected: UInt8) throws(MessageError) {
         guard at < count, unsafe base[at] == expected else { throw failure() }
-        at += 1
+        at &+= 1
     }
 
     /// Takes `wanted` if it stands here.
     @inline(__always) mutating func takeIf(_ wanted: UInt8) -> Bool {
         guard at < count, unsafe base[at] == wanted else { return false }
-        at += 1
+        at &+= 1
         return true
     }
 
-    func failure(_ code: MessageError.Code = .notJSON, _ member: String = "") -> MessageError {
+    @inline(never) func failure(_ code: MessageError.Code = .notJSON, _ member: String = "") -> MessageError {
         MessageError(code, at: min(at, count), member)
+    }
+
+    @inline(never) private func failure(_ code: MessageError.Code, at offset: Int) -> MessageError {
+        MessageError(code, at: offset)
+    }
+
+    /// The bytes of a field as they stand in the line.
+    @inline(__always) private func raw(_ field: Field) -> UnsafeRawBufferPointer {
+        unsafe UnsafeRawBufferPointer(start: base + field.start, count: field.count)
+    }
+
+    /// The value of a string.
+    func value(_ field: Field) -> [UInt8] {
+        unsafe field.isEscaped ? JSONText.unescape(raw(field)) : [UInt8](raw(field))
+    }
+
+    /// A string has the value `text`.
+    @inline(__always) func field(_ field: Field, is text: StaticString) -> Bool {
+        if field.isEscaped { return escaped(field, is: text) }
+        return unsafe JSONText.equal(raw(field), text)
+    }
+
+    @inline(never) private func escaped(_ field: Field, is text: StaticString) -> Bool {
+        unsafe value(field).elementsEqual(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
     // MARK: Strings
@@ -53,6 +77,23 @@
     @inline(__always) mutating func string() throws(MessageError) -> Field {
         try take(0x22)
         let start = at
+        // Keys and most values end within a word.
+        if at &+ 8 <= count {
+            let ends = Self.ends(in: load(at))
+            if ends != 0 {
+                at &+= ends.trailingZeroBitCount >> 3
+                if unsafe base[at] == 0x22 {
+                    at &+= 1
+                    return Field(start: start, end: at &- 1)
+                }
+            } else {
+                at &+= 8
+            }
+        }
+        return try restOfString(start)
+    }
+
+    @inline(never) private mutating func restOfString(_ start: Int) throws(MessageError) -> Field {
         var isEscaped = false
         while true {
             skipPlain()
@@ -60,41 +101,71 @@
             let byte = unsafe base[at]
             switch byte {
             case 0x22:
-                at += 1
-                return Field(start: start, end: at - 1, isEscaped: isEscaped)
+                at &+= 1
+                return Field(start: start, end: at &- 1, isEscaped: isEscaped)
             case 0x5c:
                 isEscaped = true
                 try escape()
-            case 0x80...: try multibyte(byte)
-            case ..<0x20: throw failure()
-            default: at += 1
+            case 0x80...:
+                // Text in another script is a run of such characters.
+                repeat { try unsafe multibyte(base[at]) } while unsafe at < count && base[at] >= 0x80
+            default: throw failure()
             }
         }
     }
 
-    /// Skips bytes that are plain inside a string, eight at a time.
-    @inline(__always) private mutating func skipPlain() {
+    @inline(__always) private func load(_ offset: Int) -> UInt64 {
+        unsafe UInt64(littleEndian: UnsafeRawPointer(base + offset).loadUnaligned(as: UInt64.self))
+    }
+
+    /// Sets the high bit of each byte that is not plain inside a string: a quote, a backslash, a control character, or no ASCII.
+    /// Behind the first such byte there may be false ones, because a subtraction borrows.
+    @inline(__always) private static func ends(in word: UInt64) -> UInt64 {
         let ones: UInt64 = 0x0101_0101_0101_0101
-        let highs: UInt64 = 0x8080_8080_8080_8080
+        // Exclusive or with 2 puts the quote (0x22) next to the control characters: both are below 0x21 then, and nothing else is.
+        let low = (word ^ (ones &* 0x02)) &- (ones &* 0x21)
+        let backslash = (word ^ (ones &* 0x5c)) &- ones
+        return (low | backslash | word) & (ones &* 0x80)
+    }
+
+    /// Skips bytes that are plain inside a string: by words, and in a long string by blocks.
+    @inline(__always) private mutating func skipPlain() {
+        var words = 0
         while at &+ 8 <= count {
-            let word = unsafe UInt64(littleEndian: UnsafeRawPointer(base + at).loadUnaligned(as: UInt64.self))
-            let quote = word ^ (ones &* 0x22)
-            let backslash = word ^ (ones &* 0x5c)
-            // Each term sets the high bit of a byte that ends the run; a false hit can only follow a true one.
-            let hit =
-                ((quote &- ones) & ~quote) | ((backslash &- ones) & ~backslash) | ((word &- (ones &* 0x20)) & ~word) | word
-            let mask = hit & highs
-            if mask != 0 {
-                at &+= mask.trailingZeroBitCount >> 3
+            let ends = Self.ends(in: load(at))
+            if ends != 0 {
+                at &+= ends.trailingZeroBitCount >> 3
                 return
             }
             at &+= 8
+            words &+= 1
+            if words == 4 { skipBlocks() }
         }
         while at < count {
             let byte = unsafe base[at]
             if byte == 0x22 || byte == 0x5c || byte < 0x20 || byte >= 0x80 { return }
             at &+= 1
         }
+    }
+
+    /// The same 32 bytes at a time, up to the block that has an end. Vectors are only added and combined: comparing them is slow.
+    @inline(never) private mutating func skipBlocks() {
+        while at &+ 32 <= count {
+            let ends = Self.ends(in: block(at)) | Self.ends(in: block(at &+ 16))
+            let halves = unsafe unsafeBitCast(ends, to: SIMD2<UInt64>.self)
+            guard (halves[0] | halves[1]) & 0x8080_8080_8080_8080 == 0 else { return }
+            at &+= 32
+        }
+    }
+
+    @inline(__always) private func block(_ offset: Int) -> SIMD16<UInt8> {
+        unsafe UnsafeRawPointer(base + offset).loadUnaligned(as: SIMD16<UInt8>.self)
+    }
+
+    @inline(__always) private static func ends(in block: SIMD16<UInt8>) -> SIMD16<UInt8> {
+        let low = (block ^ SIMD16(repeating: 0x02)) &- SIMD16(repeating: 0x21)
+        let backslash = (block ^ SIMD16(repeating: 0x5c)) &- SIMD16(repeating: 1)
+        return low | backslash | block
     }
 
     private mutating func escape() throws(MessageError) {
@@ -137,7 +208,7 @@
     // MARK: Other values
 
     /// Skips the number that starts here and returns it.
-    mutating func number() throws(MessageError) -> Field {
+    @inline(never) mutating func number() throws(MessageError) -> Field {
         let start = at
         _ = takeIf(0x2d)
         if !takeIf(0x30) {
@@ -146,83 +217,107 @@
         if takeIf(0x2e) {
             try digits()
         }
-        if let byte = current, byte | 0x20 == 0x65 {
-            at += 1
+        if at < count, unsafe base[at] | 0x20 == 0x65 {
+            at &+= 1
             if !takeIf(0x2b) { _ = takeIf(0x2d) }
             try digits()
         }
         return Field(start: start, end: at)
     }
 
-    private mutating func digits() throws(MessageError) {
+    @inline(__always) private mutating func digits() throws(MessageError) {
         let start = at
-        while let byte = current, byte &- 0x30 < 10 { at += 1 }
+        while at < count, unsafe base[at] &- 0x30 < 10 { at &+= 1 }
         guard at > start else { throw failure() }
     }
 
     /// Takes `true`, `false` or `null`, written out.
-    mutating func word(_ text: StaticString) throws(MessageError) {
+    @inline(__always) mutating func word(_ text: StaticString) throws(MessageError) {
         let length = text.utf8CodeUnitCount
-        guard at + length <= count else { throw failure() }
-        for index in 0..<length {
-            guard unsafe base[at + index] == text.utf8Start[index] else { throw failure() }
-        }
-        at += length
+        guard at &+ length <= count, unsafe JSONText.matches(base + at, text) else { throw failure() }
+        at &+= length
     }
 
-    /// Skips one scalar or opens one container.
-    /// - Returns: the opening bracket when a container begins, 0 after a scalar.
-    @inline(__always) private mutating func scalarOrOpen() throws(MessageError) -> UInt8 {
-        guard let byte = current else { throw failure() }
+    /// Skips what begins with `byte`, which stands here and opens no container.
+    @inline(__always) private mutating func scalar(_ byte: UInt8) throws(MessageError) {
         switch byte {
         case 0x22: _ = try string()
-        case 0x7b, 0x5b:
-            at += 1
-            return byte
         case 0x74: try word("true")
         case 0x66: try word("false")
         case 0x6e: try word("null")
         default: _ = try number()
         }
-        return 0
+    }
+
+    @inline(__always) private func needed() throws(MessageError) -> UInt8 {
+        guard at < count else { throw failure() }
+        return unsafe base[at]
     }
 
     /// Skips the value that starts here, whatever it is, inside `depth` open containers.
-    mutating func skipValue(depth: Int) throws(MessageError) {
-        let opened = try scalarOrOpen()
-        guard opened != 0 else { return }
-        // One bit per open container, 1 for an object: nesting costs no stack.
-        var stack = InlineArray<8, UInt64>(repeating: 0)
-        var level = depth
-        func push(_ bracket: UInt8) throws(MessageError) {
-            guard level < Self.maxDepth else { throw failure(.tooDeep) }
-            let bit: UInt64 = 1 << UInt64(level & 63)
-            if bracket == 0x7b { stack[level >> 6] |= bit } else { stack[level >> 6] &= ~bit }
-            level += 1
-        }
-        try push(opened)
-        var isFirst = true
-        while level > depth {
+    @inline(__always) mutating func skipValue(depth: Int) throws(MessageError) {
+        let first = try needed()
+        if first == 0x7b || first == 0x5b { try skipContainer(first, depth) } else { try scalar(first) }
+    }
+
+    @inline(never) private mutating func skipContainer(_ first: UInt8, _ depth: Int) throws(MessageError) {
+        var nesting = Nesting()
+        var bracket = first
+        container: while true {
+            guard depth &+ nesting.level < Self.maxDepth else { throw failure(.tooDeep, at: at &+ 1) }
+            nesting.open(isObject: bracket == 0x7b)
+            at &+= 1
             skipSpace()
-            let inObject = stack[(level - 1) >> 6] >> UInt64((level - 1) & 63) & 1 == 1
-            if takeIf(inObject ? 0x7d : 0x5d) {
-                level -= 1
+            var byte = try needed()
+            var isFirst = true
+            while true {
+                // Stands at what follows a bracket or a member.
+                if byte == (nesting.isObject ? 0x7d : 0x5d) {
+                    at &+= 1
+                    nesting.close()
+                    if nesting.level == 0 { return }
+                } else {
+                    if !isFirst {
+                        try take(0x2c)
+                        skipSpace()
+                    }
+                    if nesting.isObject {
+                        _ = try string()
+                        skipSpace()
+                        try take(0x3a)
+                        skipSpace()
+                    }
+                    bracket = try needed()
+                    if bracket == 0x7b || bracket == 0x5b { continue container }
+                    try scalar(bracket)
+                }
                 isFirst = false
-                continue
-            }
-            if !isFirst {
-                try take(0x2c)
                 skipSpace()
+                byte = try needed()
             }
-            if inObject {
-                _ = try string()
-                skipSpace()
-                try take(0x3a)
-                skipSpace()
-            }
-            let bracket = try scalarOrOpen()
-            isFirst = bracket != 0
-            if bracket != 0 { try push(bracket) }
+        }
+    }
+
+    /// The kinds of the open containers, a bit each, 1 for an object: nesting costs no stack.
+    private struct Nesting {
+        private(set) var level = 0
+        /// Those of the innermost; the last bit is the innermost one.
+        private var bits: UInt64 = 0
+        /// Full words further out.
+        private var outer = InlineArray<8, UInt64>(repeating: 0)
+
+        @inline(__always) var isObject: Bool { bits & 1 == 1 }
+
+        @inline(__always) mutating func open(isObject: Bool) {
+            if level & 63 == 0, level > 0 { outer[level >> 6 &- 1] = bits }
+            bits = bits << 1 | (isObject ? 1 : 0)
+            level &+= 1
+        }
+
+        @inline(__always) mutating func close() {
+            bits >>= 1
+            level &-= 1
+            if level & 63 == 0, level > 0 { bits = outer[level >> 6 &- 1] }
         }
     }
 }

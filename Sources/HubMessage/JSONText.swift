@@ -6,12 +6,33 @@
     internal import Musl
 #endif
 
-package enum JSONText {
+@usableFromInline package enum JSONText {
     /// Equality of bytes with an ASCII literal.
-    @inline(__always) package static func equal(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+    @inlinable @inline(__always) package static func equal(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
         guard bytes.count == text.utf8CodeUnitCount else { return false }
         guard let base = bytes.baseAddress else { return true }
-        return unsafe memcmp(base, text.utf8Start, bytes.count) == 0
+        return unsafe matches(base, text)
+    }
+
+    /// The literal stands at `base`, where there are at least as many bytes. Words are compared, the last one overlapping the one
+    /// before; the compiler knows the literal, so nothing is called.
+    @inlinable @inline(__always) package static func matches(_ base: UnsafeRawPointer, _ text: StaticString) -> Bool {
+        let count = text.utf8CodeUnitCount
+        let other = unsafe UnsafeRawPointer(text.utf8Start)
+        func same<Word: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, _: Word.Type) -> Bool {
+            unsafe base.loadUnaligned(fromByteOffset: offset, as: Word.self) == other.loadUnaligned(fromByteOffset: offset, as: Word.self)
+        }
+        if count >= 8 {
+            var at = 0
+            while at &+ 8 < count {
+                if !same(at, UInt64.self) { return false }
+                at &+= 8
+            }
+            return same(count &- 8, UInt64.self)
+        }
+        if count >= 4 { return same(0, UInt32.self) && same(count &- 4, UInt32.self) }
+        if count >= 2 { return same(0, UInt16.self) && same(count &- 2, UInt16.self) }
+        return count == 0 || same(0, UInt8.self)
     }
 
     /// Equality of two byte ranges.

@@ -2,13 +2,13 @@
 // Nothing is decoded until somebody asks for one field.
 
 /// A scanned line. It borrows its bytes: it is valid only inside the call that hands it over.
-@safe package struct Line {
+@usableFromInline @safe package struct Line {
     /// The line without its newline.
-    package let bytes: UnsafeRawBufferPointer
-    package let index: MessageIndex
+    @usableFromInline package let bytes: UnsafeRawBufferPointer
+    @usableFromInline package let index: MessageIndex
 
     /// The line is in inner form: it begins with the envelope.
-    package var isInner: Bool { index.hub.isPresent }
+    @inlinable package var isInner: Bool { index.hub.isPresent }
 
     /// Checks that `bytes` is one message and finds its members. One pass; no allocation unless there are unknown or escaped keys
     /// in the top level, `hub`, `header` or `route`.
@@ -17,8 +17,8 @@
     ///   has a known member of the wrong type, or nests deeper than 512.
     package static func scan(_ bytes: UnsafeRawBufferPointer) throws(MessageError) -> Line {
         var scanner = try unsafe MessageScanner(bytes)
-        let index = try scanner.scan()
-        return unsafe Line(bytes: bytes, index: index)
+        try scanner.scan()
+        return unsafe Line(bytes: bytes, index: scanner.index)
     }
 
     private init(bytes: UnsafeRawBufferPointer, index: MessageIndex) {
@@ -29,19 +29,27 @@
     // MARK: Reading fields
 
     /// The bytes of a field as they stand in the line.
-    @inline(__always) package func raw(_ field: Field) -> UnsafeRawBufferPointer {
+    @inlinable @inline(__always) package func raw(_ field: Field) -> UnsafeRawBufferPointer {
         unsafe UnsafeRawBufferPointer(rebasing: bytes[field.start..<field.end])
     }
 
     /// Calls `body` with the value of a string field: its bytes with escapes resolved. Empty when the field is absent.
-    @inline(__always) package func withValue<Result, Problem: Error>(
+    @inlinable @inline(__always) package func withValue<Result, Problem: Error>(
         _ field: Field, _ body: (UnsafeRawBufferPointer) throws(Problem) -> Result
     ) throws(Problem) -> Result {
         if !field.isEscaped {
             return unsafe try body(raw(field))
         }
+        return unsafe try Self.withUnescaped(raw(field), body)
+    }
+
+    // Both take the bytes, not the line with its index, which would be copied.
+
+    @inline(never) @usableFromInline static func withUnescaped<Result, Problem: Error>(
+        _ raw: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) throws(Problem) -> Result
+    ) throws(Problem) -> Result {
         // `withUnsafeBytes` of an array cannot carry a typed error, so the outcome is carried as a value.
-        let decoded = unsafe JSONText.unescape(raw(field))
+        let decoded = unsafe JSONText.unescape(raw)
         let outcome: Swift.Result<Result, Problem> = unsafe decoded.withUnsafeBytes { value in
             do throws(Problem) { return .success(try unsafe body(value)) } catch { return .failure(error) }
         }
@@ -59,10 +67,14 @@
     }
 
     /// The field's value equals `text`, which is ASCII. An absent field equals the empty text.
-    @inline(__always) package func equals(_ field: Field, _ text: StaticString) -> Bool {
+    @inlinable @inline(__always) package func equals(_ field: Field, _ text: StaticString) -> Bool {
         if !field.isEscaped {
             return unsafe JSONText.equal(raw(field), text)
         }
-        return unsafe withValue(field) { unsafe JSONText.equal($0, text) }
+        return unsafe Self.equalsUnescaped(raw(field), text)
+    }
+
+    @inline(never) @usableFromInline static func equalsUnescaped(_ raw: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+        unsafe withUnescaped(raw) { unsafe JSONText.equal($0, text) }
     }
 }

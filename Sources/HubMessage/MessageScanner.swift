@@ -5,8 +5,7 @@
 /// One use: made for a line, asked once.
 @safe struct MessageScanner {
     private var cursor: JSONCursor
-    private let bytes: UnsafeRawBufferPointer
-    private var index = MessageIndex()
+    private(set) var index = MessageIndex()
 
     /// Unknown members that one checked object may have: each is compared with all others.
     private static let maxUnknownMembers = 256
@@ -15,7 +14,6 @@
         guard let base = bytes.baseAddress, bytes.count < 1 << 31 else { throw MessageError(.notJSON, at: 0) }
         let typed = unsafe UnsafeBufferPointer(start: base.assumingMemoryBound(to: UInt8.self), count: bytes.count)
         cursor = unsafe JSONCursor(typed, base.assumingMemoryBound(to: UInt8.self))
-        unsafe self.bytes = unsafe bytes
     }
 
     // MARK: Objects
@@ -24,54 +22,62 @@
     private struct Seen {
         var known: UInt32 = 0
         var unknown: [[UInt8]] = []
+
+        var isEmpty: Bool { known == 0 && unknown.isEmpty }
     }
 
-    /// Walks the object that starts here. `member` gets each key, stands at its value, takes it, and returns the key's bit in
-    /// the set of known keys, or nil after skipping the value of an unknown one.
-    @inline(__always)
-    private mutating func checkedObject(
-        _ name: String, _ member: (inout MessageScanner, Field) throws(MessageError) -> UInt32?
-    ) throws(MessageError) {
+    /// Enters the object that starts here.
+    /// - Returns: false when it is empty, and then it is passed.
+    @inline(__always) private mutating func open() throws(MessageError) -> Bool {
         try cursor.take(0x7b)
-        var seen = Seen()
         cursor.skipSpace()
-        if cursor.takeIf(0x7d) { return }
-        while true {
-            let key = try cursor.string()
-            cursor.skipSpace()
-            try cursor.take(0x3a)
-            cursor.skipSpace()
-            if let bit = try member(&self, key) {
-                guard seen.known & bit == 0 else { throw MessageError(.duplicateKey, at: key.start, name) }
-                seen.known |= bit
-            } else {
-                let value = unsafe key.isEscaped ? JSONText.unescape(raw(key)) : [UInt8](raw(key))
-                guard !seen.unknown.contains(value) else { throw MessageError(.duplicateKey, at: key.start, name) }
-                guard seen.unknown.count < Self.maxUnknownMembers else { throw MessageError(.tooManyMembers, at: key.start, name) }
-                seen.unknown.append(value)
-            }
-            cursor.skipSpace()
-            if cursor.takeIf(0x7d) { return }
-            try cursor.take(0x2c)
-            cursor.skipSpace()
-        }
+        return !cursor.takeIf(0x7d)
     }
 
-    private func raw(_ field: Field) -> UnsafeRawBufferPointer {
-        unsafe UnsafeRawBufferPointer(rebasing: bytes[field.start..<field.end])
+    /// Takes a key, and stands at its value then.
+    @inline(__always) private mutating func key() throws(MessageError) -> Field {
+        let key = try cursor.string()
+        cursor.skipSpace()
+        try cursor.take(0x3a)
+        cursor.skipSpace()
+        return key
     }
 
-    @inline(__always) private func key(_ field: Field, is text: StaticString) -> Bool {
-        if field.isEscaped {
-            return unsafe JSONText.unescape(raw(field)).elementsEqual(
-                UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
-        }
-        return unsafe JSONText.equal(raw(field), text)
+    /// Goes on behind a value.
+    /// - Returns: false behind the end of the object, else a key stands here.
+    @inline(__always) private mutating func more() throws(MessageError) -> Bool {
+        cursor.skipSpace()
+        if cursor.takeIf(0x7d) { return false }
+        try cursor.take(0x2c)
+        cursor.skipSpace()
+        return true
+    }
+
+    // What follows takes the cursor, not the whole scanner with its index, which would be copied.
+
+    /// Refuses a key that was seen before.
+    /// - Parameter bit: the key's place in the set of known keys of the object `name`, 0 for an unknown one.
+    @inline(__always) private static func note(
+        _ key: Field, _ bit: UInt32, _ seen: inout Seen, _ cursor: JSONCursor, _ name: String
+    ) throws(MessageError) {
+        guard bit != 0 else { return try noteUnknown(key, &seen, cursor, name) }
+        guard seen.known & bit == 0 else { throw MessageError(.duplicateKey, at: key.start, name) }
+        seen.known |= bit
+    }
+
+    @inline(never) private static func noteUnknown(
+        _ key: Field, _ seen: inout Seen, _ cursor: JSONCursor, _ name: String
+    ) throws(MessageError) {
+        let value = cursor.value(key)
+        guard !seen.unknown.contains(value) else { throw MessageError(.duplicateKey, at: key.start, name) }
+        guard seen.unknown.count < maxUnknownMembers else { throw MessageError(.tooManyMembers, at: key.start, name) }
+        seen.unknown.append(value)
     }
 
     // MARK: The message
 
-    mutating func scan() throws(MessageError) -> MessageIndex {
+    /// Fills `index`.
+    mutating func scan() throws(MessageError) {
         cursor.skipSpace()
         guard let first = cursor.current else { throw cursor.failure() }
         guard first == 0x7b else {
@@ -81,35 +87,38 @@
             throw MessageError(.notObject, at: 0)
         }
         index.inside = cursor.at + 1
-        var isFirst = true
         var hasHeader = false
         var hasRoute = false
-        try checkedObject("") { (scanner: inout MessageScanner, key) throws(MessageError) -> UInt32? in
-            defer { isFirst = false }
-            if scanner.key(key, is: "header") {
-                hasHeader = try scanner.object("header") { (inner: inout MessageScanner) throws(MessageError) in try inner.header() }
-                return 1
-            }
-            if scanner.key(key, is: "route") {
-                hasRoute = try scanner.object("route") { (inner: inout MessageScanner) throws(MessageError) in try inner.route() }
-                return 2
-            }
-            if scanner.key(key, is: "content") {
-                try scanner.content()
-                return 4
-            }
-            if scanner.key(key, is: "hub") {
-                guard isFirst else { throw MessageError(.misplacedEnvelope, at: key.start) }
-                try scanner.envelope(at: key.start)
-                return 8
-            }
-            try scanner.cursor.skipValue(depth: 1)
-            return nil
+        var seen = Seen()
+        if try open() {
+            repeat {
+                let key = try key()
+                let bit: UInt32
+                if cursor.field(key, is: "header") {
+                    hasHeader = try isObject("header")
+                    if hasHeader { try header() }
+                    bit = 1
+                } else if cursor.field(key, is: "route") {
+                    hasRoute = try isObject("route")
+                    if hasRoute { try route() }
+                    bit = 2
+                } else if cursor.field(key, is: "content") {
+                    try content()
+                    bit = 4
+                } else if cursor.field(key, is: "hub") {
+                    guard seen.isEmpty else { throw MessageError(.misplacedEnvelope, at: key.start) }
+                    try envelope()
+                    bit = 8
+                } else {
+                    try cursor.skipValue(depth: 1)
+                    bit = 0
+                }
+                try Self.note(key, bit, &seen, cursor, "")
+            } while try more()
         }
         try end()
         guard hasHeader else { throw MessageError(.missing, at: 0, "header") }
         guard hasRoute else { throw MessageError(.missing, at: 0, "route") }
-        return index
     }
 
     private mutating func end() throws(MessageError) {
@@ -117,14 +126,10 @@
         guard cursor.isAtEnd else { throw cursor.failure() }
     }
 
-    /// Reads an object by `body`. `null` counts as absent.
-    private mutating func object(
-        _ name: String, _ body: (inout MessageScanner) throws(MessageError) -> Void
-    ) throws(MessageError) -> Bool {
+    /// An object stands here. `null` counts as absent, and is passed.
+    @inline(__always) private mutating func isObject(_ name: String) throws(MessageError) -> Bool {
         switch cursor.current {
-        case 0x7b:
-            try body(&self)
-            return true
+        case 0x7b: return true
         case 0x6e:
             try cursor.word("null")
             return false
@@ -133,126 +138,126 @@
     }
 
     private mutating func header() throws(MessageError) {
-        try checkedObject("header") { (scanner: inout MessageScanner, key) throws(MessageError) -> UInt32? in
-            if scanner.key(key, is: "msg_id") {
-                scanner.index.header.messageID = try scanner.text("msg_id")
-                return 1
+        guard try open() else { return }
+        var seen = Seen()
+        repeat {
+            let key = try key()
+            let bit: UInt32
+            if cursor.field(key, is: "msg_id") {
+                index.header.messageID = try text("msg_id")
+                bit = 1
+            } else if cursor.field(key, is: "parent_msg_id") {
+                index.header.parentID = try text("parent_msg_id")
+                bit = 2
+            } else if cursor.field(key, is: "timestamp") {
+                index.header.timestamp = try number("timestamp")
+                bit = 4
+            } else if cursor.field(key, is: "resourceversion") {
+                index.header.resourceVersion = try text("resourceversion")
+                bit = 8
+            } else if cursor.field(key, is: "sync") {
+                index.header.sync = try flag("sync")
+                bit = 16
+            } else if cursor.field(key, is: "type") {
+                index.header.type = try text("type")
+                bit = 32
+            } else {
+                try cursor.skipValue(depth: 2)
+                bit = 0
             }
-            if scanner.key(key, is: "parent_msg_id") {
-                scanner.index.header.parentID = try scanner.text("parent_msg_id")
-                return 2
-            }
-            if scanner.key(key, is: "timestamp") {
-                scanner.index.header.timestamp = try scanner.number("timestamp")
-                return 4
-            }
-            if scanner.key(key, is: "resourceversion") {
-                scanner.index.header.resourceVersion = try scanner.text("resourceversion")
-                return 8
-            }
-            if scanner.key(key, is: "sync") {
-                scanner.index.header.sync = try scanner.flag("sync")
-                return 16
-            }
-            if scanner.key(key, is: "type") {
-                scanner.index.header.type = try scanner.text("type")
-                return 32
-            }
-            try scanner.cursor.skipValue(depth: 2)
-            return nil
-        }
+            try Self.note(key, bit, &seen, cursor, "header")
+        } while try more()
     }
 
     private mutating func route() throws(MessageError) {
         index.route.inside = cursor.at + 1
-        try checkedObject("route") { (scanner: inout MessageScanner, key) throws(MessageError) -> UInt32? in
-            scanner.index.route.isEmpty = false
-            let start = scanner.cursor.at
-            if scanner.key(key, is: "source") {
-                scanner.index.route.source = try scanner.text("source")
-                return 1
+        guard try open() else { return }
+        var seen = Seen()
+        repeat {
+            let key = try key()
+            index.route.isEmpty = false
+            let start = cursor.at
+            let bit: UInt32
+            if cursor.field(key, is: "source") {
+                index.route.source = try text("source")
+                bit = 1
+            } else if cursor.field(key, is: "group") {
+                index.route.group = try text("group")
+                bit = 2
+            } else if cursor.field(key, is: "operation") {
+                index.route.operation = try text("operation")
+                bit = 4
+            } else if cursor.field(key, is: "resource") {
+                index.route.resource = try text("resource")
+                index.route.resourceValue = Field(start: start, end: cursor.at)
+                bit = 8
+            } else if cursor.field(key, is: "destination") {
+                index.route.destination = try text("destination")
+                index.route.destinationValue = Field(start: start, end: cursor.at)
+                bit = 16
+            } else {
+                try cursor.skipValue(depth: 2)
+                bit = 0
             }
-            if scanner.key(key, is: "group") {
-                scanner.index.route.group = try scanner.text("group")
-                return 2
-            }
-            if scanner.key(key, is: "operation") {
-                scanner.index.route.operation = try scanner.text("operation")
-                return 4
-            }
-            if scanner.key(key, is: "resource") {
-                scanner.index.route.resource = try scanner.text("resource")
-                scanner.index.route.resourceValue = Field(start: start, end: scanner.cursor.at)
-                return 8
-            }
-            if scanner.key(key, is: "destination") {
-                scanner.index.route.destination = try scanner.text("destination")
-                scanner.index.route.destinationValue = Field(start: start, end: scanner.cursor.at)
-                return 16
-            }
-            try scanner.cursor.skipValue(depth: 2)
-            return nil
-        }
+            try Self.note(key, bit, &seen, cursor, "route")
+        } while try more()
     }
 
     // MARK: Envelope
 
-    private mutating func envelope(at position: Int) throws(MessageError) {
+    private mutating func envelope() throws(MessageError) {
         index.hub.isPresent = true
         guard cursor.current == 0x7b else { throw cursor.failure(.wrongType, "hub") }
         index.hub.inside = cursor.at + 1
-        try checkedObject("hub") { (scanner: inout MessageScanner, key) throws(MessageError) -> UInt32? in
-            if scanner.key(key, is: "kind") {
-                scanner.index.hub.kind = try scanner.text("kind")
-                return 1
+        var seen = Seen()
+        var isOpen = try open()
+        while isOpen {
+            let key = try key()
+            let bit: UInt32
+            if cursor.field(key, is: "kind") {
+                index.hub.kind = try text("kind")
+                bit = 1
+            } else if cursor.field(key, is: "node") {
+                index.hub.node = try text("node")
+                bit = 2
+            } else if cursor.field(key, is: "session") {
+                let start = cursor.at
+                index.hub.session = try integer("session")
+                index.hub.sessionValue = Field(start: start, end: cursor.at)
+                bit = 4
+            } else if cursor.field(key, is: "key") {
+                index.hub.key = try text("key")
+                bit = 8
+            } else if cursor.field(key, is: "version") {
+                index.hub.version = try text("version")
+                bit = 16
+            } else if cursor.field(key, is: "force") {
+                index.hub.force = try flag("force")
+                bit = 32
+            } else if cursor.field(key, is: "reply") {
+                index.hub.reply = try flag("reply")
+                bit = 64
+            } else if cursor.field(key, is: "object") {
+                let start = cursor.at
+                guard cursor.current == 0x7b else { throw cursor.failure(.wrongType, "object") }
+                try cursor.skipValue(depth: 2)
+                index.hub.object = Field(start: start, end: cursor.at)
+                bit = 128
+            } else if cursor.field(key, is: "event") {
+                index.hub.event = try text("event")
+                bit = 256
+            } else if cursor.field(key, is: "again") {
+                index.hub.again = try flag("again")
+                bit = 512
+            } else if cursor.field(key, is: "reason") {
+                index.hub.reason = try text("reason")
+                bit = 1024
+            } else {
+                try cursor.skipValue(depth: 2)
+                bit = 0
             }
-            if scanner.key(key, is: "node") {
-                scanner.index.hub.node = try scanner.text("node")
-                return 2
-            }
-            if scanner.key(key, is: "session") {
-                let start = scanner.cursor.at
-                scanner.index.hub.session = try scanner.integer("session")
-                scanner.index.hub.sessionValue = Field(start: start, end: scanner.cursor.at)
-                return 4
-            }
-            if scanner.key(key, is: "key") {
-                scanner.index.hub.key = try scanner.text("key")
-                return 8
-            }
-            if scanner.key(key, is: "version") {
-                scanner.index.hub.version = try scanner.text("version")
-                return 16
-            }
-            if scanner.key(key, is: "force") {
-                scanner.index.hub.force = try scanner.flag("force")
-                return 32
-            }
-            if scanner.key(key, is: "reply") {
-                scanner.index.hub.reply = try scanner.flag("reply")
-                return 64
-            }
-            if scanner.key(key, is: "object") {
-                let start = scanner.cursor.at
-                guard scanner.cursor.current == 0x7b else { throw scanner.cursor.failure(.wrongType, "object") }
-                try scanner.cursor.skipValue(depth: 2)
-                scanner.index.hub.object = Field(start: start, end: scanner.cursor.at)
-                return 128
-            }
-            if scanner.key(key, is: "event") {
-                scanner.index.hub.event = try scanner.text("event")
-                return 256
-            }
-            if scanner.key(key, is: "again") {
-                scanner.index.hub.again = try scanner.flag("again")
-                return 512
-            }
-            if scanner.key(key, is: "reason") {
-                scanner.index.hub.reason = try scanner.text("reason")
-                return 1024
-            }
-            try scanner.cursor.skipValue(depth: 2)
-            return nil
+            try Self.note(key, bit, &seen, cursor, "hub")
+            isOpen = try more()
         }
         // The frame of an inner line is `{` and what follows the envelope's comma. Without a comma, `header` is missing anyway.
         cursor.skipSpace()
@@ -263,19 +268,24 @@
 
     private mutating func content() throws(MessageError) {
         let start = cursor.at
-        defer { index.content.value = Field(start: start, end: cursor.at) }
-        guard cursor.current == 0x7b else { return try cursor.skipValue(depth: 1) }
-        try looseObject { (scanner: inout MessageScanner, key) throws(MessageError) in
-            if scanner.key(key, is: "metadata") {
-                try scanner.metadata()
-            } else if scanner.key(key, is: "kind") {
-                scanner.index.content.kind = try scanner.textIfString(depth: 2)
-            } else if scanner.key(key, is: "apiVersion") {
-                scanner.index.content.apiVersion = try scanner.textIfString(depth: 2)
-            } else {
-                try scanner.cursor.skipValue(depth: 2)
-            }
+        // Keys may repeat.
+        if cursor.current != 0x7b {
+            try cursor.skipValue(depth: 1)
+        } else if try open() {
+            repeat {
+                let key = try key()
+                if cursor.field(key, is: "metadata") {
+                    try metadata()
+                } else if cursor.field(key, is: "kind") {
+                    index.content.kind = try textIfString(depth: 2)
+                } else if cursor.field(key, is: "apiVersion") {
+                    index.content.apiVersion = try textIfString(depth: 2)
+                } else {
+                    try cursor.skipValue(depth: 2)
+                }
+            } while try more()
         }
+        index.content.value = Field(start: start, end: cursor.at)
     }
 
     private mutating func metadata() throws(MessageError) {
@@ -283,39 +293,20 @@
         index.content.name = .absent
         index.content.isDeleting = false
         guard cursor.current == 0x7b else { return try cursor.skipValue(depth: 2) }
-        try looseObject { (scanner: inout MessageScanner, key) throws(MessageError) in
-            if scanner.key(key, is: "uid") {
-                scanner.index.content.uid = try scanner.textIfString(depth: 3)
-            } else if scanner.key(key, is: "name") {
-                scanner.index.content.name = try scanner.textIfString(depth: 3)
-            } else if scanner.key(key, is: "deletionTimestamp") {
-                scanner.index.content.isDeleting = scanner.cursor.current != 0x6e
-                try scanner.cursor.skipValue(depth: 3)
+        guard try open() else { return }
+        repeat {
+            let key = try key()
+            if cursor.field(key, is: "uid") {
+                index.content.uid = try textIfString(depth: 3)
+            } else if cursor.field(key, is: "name") {
+                index.content.name = try textIfString(depth: 3)
+            } else if cursor.field(key, is: "deletionTimestamp") {
+                index.content.isDeleting = cursor.current != 0x6e
+                try cursor.skipValue(depth: 3)
             } else {
-                try scanner.cursor.skipValue(depth: 3)
+                try cursor.skipValue(depth: 3)
             }
-        }
-    }
-
-    /// Walks an object in which keys may repeat; `member` takes the value.
-    @inline(__always)
-    private mutating func looseObject(
-        _ member: (inout MessageScanner, Field) throws(MessageError) -> Void
-    ) throws(MessageError) {
-        try cursor.take(0x7b)
-        cursor.skipSpace()
-        if cursor.takeIf(0x7d) { return }
-        while true {
-            let key = try cursor.string()
-            cursor.skipSpace()
-            try cursor.take(0x3a)
-            cursor.skipSpace()
-            try member(&self, key)
-            cursor.skipSpace()
-            if cursor.takeIf(0x7d) { return }
-            try cursor.take(0x2c)
-            cursor.skipSpace()
-        }
+        } while try more()
     }
 
     // MARK: Values of known members
@@ -330,7 +321,7 @@
         }
     }
 
-    private mutating func textIfString(depth: Int) throws(MessageError) -> Field {
+    @inline(__always) private mutating func textIfString(depth: Int) throws(MessageError) -> Field {
         if cursor.current == 0x22 { return try cursor.string() }
         try cursor.skipValue(depth: depth)
         return .absent
@@ -350,9 +341,18 @@
     private mutating func integer(_ name: String) throws(MessageError) -> Int64? {
         let field = try number(name)
         guard field.isPresent else { return nil }
-        guard let value = unsafe Int64(String(decoding: raw(field), as: UTF8.self)), value >= 0, value < 1 << 53 else {
-            throw MessageError(.wrongType, at: field.start, name)
+        var isNegative = false
+        var value: Int64 = 0
+        // 2^53 has 16 digits.
+        var isInteger = field.count <= 17
+        for offset in field.start..<field.end where isInteger {
+            switch cursor.byte(offset) {
+            case 0x2d: isNegative = true
+            case let digit where digit &- 0x30 < 10: value = value &* 10 &+ Int64(digit &- 0x30)
+            default: isInteger = false
+            }
         }
+        guard isInteger, value < 1 << 53, !isNegative || value == 0 else { throw MessageError(.wrongType, at: field.start, name) }
         return value
     }
 

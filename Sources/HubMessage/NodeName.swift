@@ -1,11 +1,11 @@
 // Names of nodes: RFC 1123 subdomains, as Kubernetes checks them (validation.IsDNS1123Subdomain).
 
-package enum NodeName {
+@usableFromInline package enum NodeName {
     /// Longest name, in bytes.
-    package static let maxLength = 253
+    @usableFromInline package static let maxLength = 253
 
     /// `name` is a dot-separated sequence of labels of lower-case letters, digits and inner hyphens, at most 253 bytes.
-    package static func isValid(_ name: some Collection<UInt8>) -> Bool {
+    @inlinable package static func isValid(_ name: some Collection<UInt8>) -> Bool {
         guard !name.isEmpty, name.count <= maxLength else { return false }
         var previous: UInt8 = 0x2e
         for byte in name {
