@@ -51,12 +51,12 @@ package struct DownstreamDispatcher: Sendable {
             if message.isForCloud { return .skipped }
             if message.isOnce {
                 counters.once += 1
-                message.append(envelope: message.onceEnvelope(), to: &output)
+                message.appendOnce(to: &output)
                 return .forwarded
             }
             if let reason = message.reasonToRefuse { return .refused(reason) }
             counters.ack += 1
-            message.append(envelope: message.ackEnvelope(), to: &output)
+            message.appendAck(to: &output)
             return .forwarded
         }
     }

@@ -14,11 +14,11 @@ internal import HubMessage
         path = unsafe ResourcePath(resource)
     }
 
-    private func bytes(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+    @inline(__always) private func bytes(_ range: Range<Int>) -> UnsafeRawBufferPointer {
         unsafe UnsafeRawBufferPointer(rebasing: resource[range])
     }
 
-    private func segment(_ range: Range<Int>, is text: StaticString) -> Bool {
+    @inline(__always) private func segment(_ range: Range<Int>, is text: StaticString) -> Bool {
         unsafe JSONText.equal(bytes(range), text)
     }
 
@@ -29,8 +29,8 @@ internal import HubMessage
         return unsafe segment(start..<resource.count, is: text)
     }
 
-    private func source(is text: StaticString) -> Bool { line.equals(line.index.route.source, text) }
-    private func operation(is text: StaticString) -> Bool { line.equals(line.index.route.operation, text) }
+    @inline(__always) private func source(is text: StaticString) -> Bool { line.equals(line.index.route.source, text) }
+    @inline(__always) private func operation(is text: StaticString) -> Bool { line.equals(line.index.route.operation, text) }
 
     var hasValidNode: Bool { unsafe NodeName.isValid(bytes(path.node)) }
 
@@ -94,67 +94,67 @@ internal import HubMessage
 
     // MARK: Envelopes
 
-    func append(envelope: [UInt8], to output: inout [UInt8]) {
-        line.appendInner(envelope: envelope, cuttingResource: path.prefix, to: &output)
+    func appendOnce(to output: inout [UInt8]) {
+        line.appendInner(cuttingResource: path.prefix, to: &output, envelopeOfAtMost: path.node.count + Self.words) { tail in
+            start("once", &tail)
+            tail.append(0x7d)
+        }
     }
 
-    func onceEnvelope() -> [UInt8] {
-        var envelope = start("once")
-        envelope.append(0x7d)
-        return envelope
-    }
-
-    func ackEnvelope() -> [UInt8] {
+    func appendAck(to output: inout [UInt8]) {
         let index = line.index
-        var envelope = start("ack")
-        envelope.append(",\"key\":")
-        if hasUID {
-            quote(index.content.uid, &envelope)
-        } else {
-            // KubeEdge's edge controller sends deletes without a uid; the path is all that names the object.
-            unsafe JSONText.appendString(bytes(path.prefix..<resource.count), to: &envelope)
+        // The fields are copied as they stand in the line, each once. Of the resource at most the whole and its segments.
+        let room = unsafe line.bytes.count + 2 * JSONText.mostQuoted * resource.count + path.node.count + Self.words
+        line.appendInner(cuttingResource: path.prefix, to: &output, envelopeOfAtMost: room) { tail in
+            start("ack", &tail)
+            tail.append(",\"key\":")
+            if hasUID {
+                quote(index.content.uid, &tail)
+            } else {
+                // KubeEdge's edge controller sends deletes without a uid; the path is all that names the object.
+                unsafe quote(path.prefix..<resource.count, &tail)
+            }
+            if index.header.resourceVersion.count > 0 {
+                tail.append(",\"version\":")
+                quote(index.header.resourceVersion, &tail)
+            }
+            if isForced { tail.append(",\"force\":true") }
+            if index.header.parentID.count > 0 || operation(is: "response") { tail.append(",\"reply\":true") }
+            tail.append(",\"object\":{\"apiVersion\":")
+            quote(index.content.apiVersion, &tail)
+            tail.append(",\"kind\":")
+            if index.content.kind.count > 0 { quote(index.content.kind, &tail) } else { quote(path.second, &tail) }
+            tail.append(",\"namespace\":")
+            quote(path.first, &tail)
+            tail.append(",\"name\":")
+            if path.third.isEmpty { quote(index.content.name, &tail) } else { quote(path.third, &tail) }
+            tail.append("}}")
         }
-        if index.header.resourceVersion.count > 0 {
-            envelope.append(",\"version\":")
-            quote(index.header.resourceVersion, &envelope)
-        }
-        if isForced { envelope.append(",\"force\":true") }
-        if index.header.parentID.count > 0 || operation(is: "response") { envelope.append(",\"reply\":true") }
-        envelope.append(",\"object\":{\"apiVersion\":")
-        quote(index.content.apiVersion, &envelope)
-        envelope.append(",\"kind\":")
-        if index.content.kind.count > 0 {
-            quote(index.content.kind, &envelope)
-        } else {
-            unsafe JSONText.appendString(bytes(path.second), to: &envelope)
-        }
-        envelope.append(",\"namespace\":")
-        unsafe JSONText.appendString(bytes(path.first), to: &envelope)
-        envelope.append(",\"name\":")
-        if path.third.isEmpty {
-            quote(index.content.name, &envelope)
-        } else {
-            unsafe JSONText.appendString(bytes(path.third), to: &envelope)
-        }
-        envelope.append("}}")
-        return envelope
     }
 
-    private func start(_ kind: StaticString) -> [UInt8] {
-        var envelope: [UInt8] = []
-        envelope.reserveCapacity(256)
-        envelope.append("\"hub\":{\"kind\":\"")
-        envelope.append(kind)
-        envelope.append("\",\"node\":\"")
-        unsafe envelope.append(contentsOf: bytes(path.node))
-        envelope.append(0x22)
-        return envelope
+    /// More than all names and signs of an envelope.
+    private static let words = 256
+
+    @inline(__always) private func start(_ kind: StaticString, _ tail: inout ByteTail) {
+        tail.append("\"hub\":{\"kind\":\"")
+        tail.append(kind)
+        tail.append("\",\"node\":\"")
+        unsafe tail.append(bytes(path.node))
+        tail.append(0x22)
     }
 
     /// A string of the line, as it was written there.
-    private func quote(_ field: Field, _ envelope: inout [UInt8]) {
-        envelope.append(0x22)
-        if field.isPresent { unsafe envelope.append(contentsOf: line.raw(field)) }
-        envelope.append(0x22)
+    @inline(__always) private func quote(_ field: Field, _ tail: inout ByteTail) {
+        tail.append(0x22)
+        if field.isPresent { unsafe tail.append(line.raw(field)) }
+        tail.append(0x22)
+    }
+
+    /// A part of the resource's value.
+    @inline(__always) private func quote(_ range: Range<Int>, _ tail: inout ByteTail) {
+        guard !line.index.route.resource.isEscaped else { return unsafe JSONText.appendString(bytes(range), to: &tail) }
+        tail.append(0x22)
+        unsafe tail.append(bytes(range))
+        tail.append(0x22)
     }
 }

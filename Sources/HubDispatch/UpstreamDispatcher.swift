@@ -185,9 +185,10 @@ package struct UpstreamDispatcher: Sendable {
             default: false
             }
         }
+        func isInner(_ byte: UInt8) -> Bool { isWord(byte) || byte == 0x2d || byte == 0x2e || byte == 0x2b }
         var at = 0
         guard let first = unsafe resource.first, isWord(first) else { return false }
-        while at < resource.count, unsafe isWord(resource[at]) || [0x2d, 0x2e, 0x2b].contains(resource[at]) { at += 1 }
+        while at < resource.count, unsafe isInner(resource[at]) { at += 1 }
         let middle: StaticString = "/volume/"
         let end = at + middle.utf8CodeUnitCount
         guard end < resource.count else { return false }
@@ -198,13 +199,8 @@ package struct UpstreamDispatcher: Sendable {
 
     /// Appends the plain form of a data line or an event.
     package func appendOut(_ line: Line, _ module: Module, prefixed: Bool, to output: inout [UInt8]) {
-        var prefix: [UInt8] = []
-        if prefixed, line.isInner {
-            prefix.append("node/")
-            unsafe line.withValue(line.index.hub.node) { unsafe prefix.append(contentsOf: $0) }
-            prefix.append(0x2f)
-        }
-        line.appendPlain(destination: module.text, resourcePrefix: prefix, to: &output)
+        guard prefixed, line.isInner else { return unsafe line.appendPlain(destination: module.text, ofNode: nil, to: &output) }
+        unsafe line.withValue(line.index.hub.node) { unsafe line.appendPlain(destination: module.text, ofNode: $0, to: &output) }
     }
 
     /// Appends the answer to a node's question for `k8s/ca.crt`: a `once` line with the certificate as its content.

@@ -122,6 +122,16 @@
         output.append(0x22)
     }
 
+    /// Bytes that one byte of a string's value may take.
+    package static let mostQuoted = 6
+
+    /// The same behind an output.
+    package static func appendString(_ value: UnsafeRawBufferPointer, to tail: inout ByteTail) {
+        var text: [UInt8] = []
+        unsafe appendString(value, to: &text)
+        unsafe text.withUnsafeBytes { unsafe tail.append($0) }
+    }
+
     private static func hexDigit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }
 }
 
@@ -133,6 +143,6 @@ extension [UInt8] {
 
     /// Appends a decimal number.
     package mutating func append(decimal number: Int64) {
-        append(contentsOf: String(number).utf8)
+        append(atMost: ByteTail.longestNumber) { $0.append(decimal: number) }
     }
 }

@@ -23,113 +23,151 @@ package struct LineEdit: Sendable, Equatable {
 }
 
 extension Line {
-    /// The inner form: `{` + `envelope` + `,` and the message, with the first `cut` bytes of the resource's value removed.
+    /// The inner form: `{`, the envelope, `,` and the message, with the first `cut` bytes of the resource's value removed.
     ///
-    /// - Parameter envelope: the member `"hub":{…}` without a comma.
-    package func appendInner(envelope: [UInt8], cuttingResource cut: Int, to output: inout [UInt8]) {
-        output.append(0x7b)
-        output.append(contentsOf: envelope)
-        output.append(0x2c)
-        appendMessage(from: index.inside, cuttingResource: cut, to: &output)
+    /// - Parameters:
+    ///   - room: most bytes of the envelope.
+    ///   - envelope: writes the member `"hub":{…}` without a comma.
+    @inlinable @inline(__always) package func appendInner(
+        cuttingResource cut: Int, to output: inout [UInt8], envelopeOfAtMost room: Int, _ envelope: (inout ByteTail) -> Void
+    ) {
+        output.append(atMost: unsafe bytes.count + room + 3) { tail in
+            tail.append(0x7b)
+            envelope(&tail)
+            tail.append(0x2c)
+            unsafe Self.appendMessage(bytes, from: index.inside, index.route.resource, cut, to: &tail)
+        }
     }
 
     /// The WebSocket frame of an inner or a plain line: the message without envelope, its resource without the first `cut` bytes.
     package func appendFrame(cuttingResource cut: Int = 0, to output: inout [UInt8]) {
-        output.append(0x7b)
-        appendMessage(from: isInner ? index.hub.end : index.inside, cuttingResource: cut, to: &output)
+        output.append(atMost: unsafe bytes.count + 2) { tail in
+            tail.append(0x7b)
+            unsafe Self.appendMessage(bytes, from: isInner ? index.hub.end : index.inside, index.route.resource, cut, to: &tail)
+        }
     }
 
-    private func appendMessage(from start: Int, cuttingResource cut: Int, to output: inout [UInt8]) {
-        let resource = index.route.resource
+    /// It takes what it needs of the line, which would be copied with its index.
+    @usableFromInline static func appendMessage(
+        _ bytes: UnsafeRawBufferPointer, from start: Int, _ resource: Field, _ cut: Int, to tail: inout ByteTail
+    ) {
         if cut > 0, resource.isPresent {
-            let removed = unsafe resource.isEscaped ? JSONText.rawOffset(raw(resource), ofValueOffset: cut) : cut
-            append(start, resource.start, to: &output)
-            unsafe append(resource.start + removed, bytes.count, to: &output)
+            let value = unsafe UnsafeRawBufferPointer(rebasing: bytes[resource.start..<resource.end])
+            let removed = unsafe resource.isEscaped ? JSONText.rawOffset(value, ofValueOffset: cut) : cut
+            unsafe tail.append(UnsafeRawBufferPointer(rebasing: bytes[start..<resource.start]))
+            unsafe tail.append(UnsafeRawBufferPointer(rebasing: bytes[(resource.start + removed)...]))
         } else {
-            unsafe append(start, bytes.count, to: &output)
+            unsafe tail.append(UnsafeRawBufferPointer(rebasing: bytes[start...]))
         }
-        output.append(0x0a)
+        tail.append(0x0a)
     }
 
     /// The inner line with `hub.session` set.
     package func appendWithSession(_ session: Int64, to output: inout [UInt8]) {
-        let hub = index.hub
-        if hub.sessionValue.isPresent {
-            append(0, hub.sessionValue.start, to: &output)
-            output.append(decimal: session)
-            unsafe append(hub.sessionValue.end, bytes.count, to: &output)
-        } else {
-            append(0, hub.inside, to: &output)
-            output.append("\"session\":")
-            output.append(decimal: session)
-            // An envelope has at least its kind, so a comma always follows.
-            output.append(0x2c)
-            unsafe append(hub.inside, bytes.count, to: &output)
+        let known = index.hub.sessionValue
+        let inside = index.hub.inside
+        output.append(atMost: unsafe bytes.count + ByteTail.longestNumber + 12) { tail in
+            if known.isPresent {
+                unsafe tail.append(part(0, known.start))
+                tail.append(decimal: session)
+                unsafe tail.append(part(known.end, bytes.count))
+            } else {
+                unsafe tail.append(part(0, inside))
+                tail.append("\"session\":")
+                tail.append(decimal: session)
+                // An envelope has at least its kind, so a comma always follows.
+                tail.append(0x2c)
+                unsafe tail.append(part(inside, bytes.count))
+            }
+            tail.append(0x0a)
         }
-        output.append(0x0a)
     }
 
-    /// The plain form: without envelope, `route.destination` set, and `prefix` put before the resource.
+    /// The plain form: without envelope, `route.destination` set, and for a node, `node/<node>/` put before the resource.
     ///
-    /// - Parameter destination: a JSON string with its quotes.
-    /// - Parameter prefix: bytes that need no escape in JSON.
-    package func appendPlain(destination: StaticString, resourcePrefix prefix: [UInt8], to output: inout [UInt8]) {
+    /// - Parameters:
+    ///   - destination: needs no escape in JSON.
+    ///   - node: likewise; nil leaves the resource as it is.
+    package func appendPlain(destination: StaticString, ofNode node: UnsafeRawBufferPointer?, to output: inout [UInt8]) {
         let route = index.route
-        var edits: [LineEdit] = []
-        var inserted: [UInt8] = []
-        var quoted: [UInt8] = []
-        quoted.append(0x22)
-        quoted.append(destination)
-        quoted.append(0x22)
-        if route.destinationValue.isPresent {
-            edits.append(LineEdit(route.destinationValue, quoted))
-        } else {
-            inserted.append("\"destination\":")
-            inserted.append(contentsOf: quoted)
-        }
-        if !prefix.isEmpty {
-            if route.resource.isPresent {
-                edits.append(LineEdit(inserting: prefix, at: route.resource.start))
-            } else if route.resourceValue.isPresent {
-                edits.append(LineEdit(route.resourceValue, [0x22] + prefix + [0x22]))
-            } else {
-                if !inserted.isEmpty { inserted.append(0x2c) }
-                inserted.append("\"resource\":\"")
-                inserted.append(contentsOf: prefix)
-                inserted.append(0x22)
+        let start = isInner ? index.hub.end : index.inside
+        let room = unsafe bytes.count + destination.utf8CodeUnitCount + (node?.count ?? 0) + 64
+        output.append(atMost: room) { tail in
+            var at = start
+            func setDestination(_ tail: inout ByteTail) {
+                guard route.destinationValue.isPresent else { return }
+                unsafe tail.append(part(at, route.destinationValue.start))
+                Self.appendQuoted(destination, to: &tail)
+                at = route.destinationValue.end
             }
+
+            tail.append(0x7b)
+            let lacksResource = unsafe node != nil && !route.resourceValue.isPresent
+            if lacksResource || !route.destinationValue.isPresent {
+                // What is not there comes first.
+                unsafe tail.append(part(at, route.inside))
+                at = route.inside
+                if !route.destinationValue.isPresent {
+                    tail.append("\"destination\":")
+                    Self.appendQuoted(destination, to: &tail)
+                    if lacksResource { tail.append(0x2c) }
+                }
+                if lacksResource, let node = unsafe node {
+                    tail.append("\"resource\":\"")
+                    unsafe Self.appendPrefix(node, to: &tail)
+                    tail.append(0x22)
+                }
+                if !route.isEmpty { tail.append(0x2c) }
+            }
+            let isDestinationFirst = route.destinationValue.start < route.resourceValue.start
+            if isDestinationFirst { setDestination(&tail) }
+            if !lacksResource, let node = unsafe node {
+                let isString = route.resource.isPresent
+                unsafe tail.append(part(at, isString ? route.resource.start : route.resourceValue.start))
+                if !isString { tail.append(0x22) }
+                unsafe Self.appendPrefix(node, to: &tail)
+                if !isString { tail.append(0x22) }
+                at = isString ? route.resource.start : route.resourceValue.end
+            }
+            if !isDestinationFirst { setDestination(&tail) }
+            unsafe tail.append(part(at, bytes.count))
+            tail.append(0x0a)
         }
-        if !inserted.isEmpty {
-            if !route.isEmpty { inserted.append(0x2c) }
-            edits.append(LineEdit(inserting: inserted, at: route.inside))
-        }
-        output.append(0x7b)
-        append(edits, from: isInner ? index.hub.end : index.inside, to: &output)
+    }
+
+    @inline(__always) private static func appendQuoted(_ text: StaticString, to tail: inout ByteTail) {
+        tail.append(0x22)
+        tail.append(text)
+        tail.append(0x22)
+    }
+
+    @inline(__always) private static func appendPrefix(_ node: UnsafeRawBufferPointer, to tail: inout ByteTail) {
+        tail.append("node/")
+        unsafe tail.append(node)
+        tail.append(0x2f)
     }
 
     /// The line with some of its bytes replaced; the edits do not overlap.
     package func append(_ edits: [LineEdit], to output: inout [UInt8]) {
-        append(edits, from: 0, to: &output)
-    }
-
-    private func append(_ edits: [LineEdit], from start: Int, to output: inout [UInt8]) {
-        var at = start
+        var at = 0
         for edit in edits.sorted(by: { $0.start < $1.start }) {
-            append(at, edit.start, to: &output)
+            unsafe output.append(contentsOf: part(at, edit.start))
             output.append(contentsOf: edit.text)
             at = edit.end
         }
-        unsafe append(at, bytes.count, to: &output)
+        unsafe output.append(contentsOf: part(at, bytes.count))
         output.append(0x0a)
     }
 
     /// The line as it is.
-    package func appendUnchanged(to output: inout [UInt8]) {
-        unsafe append(0, bytes.count, to: &output)
-        output.append(0x0a)
+    @inlinable package func appendUnchanged(to output: inout [UInt8]) {
+        output.append(atMost: unsafe bytes.count + 1) { tail in
+            unsafe tail.append(bytes)
+            tail.append(0x0a)
+        }
     }
 
-    @inline(__always) private func append(_ start: Int, _ end: Int, to output: inout [UInt8]) {
-        unsafe output.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+    @inline(__always) private func part(_ start: Int, _ end: Int) -> UnsafeRawBufferPointer {
+        unsafe UnsafeRawBufferPointer(rebasing: bytes[start..<end])
     }
 }

@@ -15,7 +15,9 @@ struct RewriteTests {
     @Test("to inner form adds the envelope and cuts the prefix")
     func inner() throws {
         let text = #"{ "header":{}, "route":{"resource":"node/n/a/b/c"}, "content": { "x" : 1.0e5 } }"#
-        let result = try rewritten(text) { $0.appendInner(envelope: Array(#""hub":{"kind":"once"}"#.utf8), cuttingResource: 7, to: &$1) }
+        let result = try rewritten(text) { line, output in
+            line.appendInner(cuttingResource: 7, to: &output, envelopeOfAtMost: 21) { $0.append(#""hub":{"kind":"once"}"#) }
+        }
         #expect(result == #"{"hub":{"kind":"once"}, "header":{}, "route":{"resource":"a/b/c"}, "content": { "x" : 1.0e5 } }"# + "\n")
     }
 
@@ -57,7 +59,9 @@ struct RewriteTests {
         ])
     func plain(_ route: String, _ expected: String) throws {
         let text = #"{"hub":{"kind":"up"},"header":{},"route":\#(route),"content":1}"#
-        let result = try rewritten(text) { $0.appendPlain(destination: "m", resourcePrefix: Array("node/n/".utf8), to: &$1) }
+        let result = try rewritten(text) { line, output in
+            unsafe Array("n".utf8).withUnsafeBytes { unsafe line.appendPlain(destination: "m", ofNode: $0, to: &output) }
+        }
         #expect(result == #"{"header":{},"route":\#(expected),"content":1}"# + "\n")
     }
 
