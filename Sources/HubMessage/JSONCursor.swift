@@ -43,6 +43,37 @@
         return true
     }
 
+    /// Takes a colon or a comma, with the white space around it. Most lines have none.
+    @inline(__always) mutating func takeSpaced(_ expected: UInt8) throws(MessageError) {
+        if at &+ 1 < count, unsafe base[at] == expected && base[at &+ 1] > 0x20 {
+            at &+= 1
+            return
+        }
+        skipSpace()
+        try take(expected)
+        skipSpace()
+    }
+
+    /// Takes the key `name` with its colon if it stands here as it is usually written.
+    /// - Parameter key: becomes its place, if so.
+    @inline(__always) mutating func takeKey(_ name: StaticString, _ key: inout Field) -> Bool {
+        let start = at &+ 1
+        let end = start &+ name.utf8CodeUnitCount
+        guard end &+ 2 <= count, unsafe JSONText.matches(base + start, name), byte(at) == 0x22, byte(end) == 0x22, byte(end &+ 1) == 0x3a
+        else { return false }
+        key = Field(start: start, end: end)
+        at = end &+ 2
+        return true
+    }
+
+    /// Takes a key and its colon, however they are written.
+    @inline(__always) mutating func takeKey() throws(MessageError) -> Field {
+        let key = try string()
+        skipSpace()
+        try take(0x3a)
+        return key
+    }
+
     @inline(never) func failure(_ code: MessageError.Code = .notJSON, _ member: String = "") -> MessageError {
         MessageError(code, at: min(at, count), member)
     }
@@ -130,22 +161,28 @@
 
     /// Skips bytes that are plain inside a string: by words, and in a long string by blocks.
     @inline(__always) private mutating func skipPlain() {
-        var words = 0
-        while at &+ 8 <= count {
-            let ends = Self.ends(in: load(at))
-            if ends != 0 {
-                at &+= ends.trailingZeroBitCount >> 3
-                return
-            }
-            at &+= 8
-            words &+= 1
-            if words == 4 { skipBlocks() }
+        for turn in 0..<2 {
+            // Without a count the compiler writes the four words out.
+            if skipWord() || skipWord() || skipWord() || skipWord() { return }
+            if turn == 0 { skipBlocks() }
         }
         while at < count {
             let byte = unsafe base[at]
             if byte == 0x22 || byte == 0x5c || byte < 0x20 || byte >= 0x80 { return }
             at &+= 1
         }
+    }
+
+    /// - Returns: true when what follows is not plain; it stands here then.
+    @inline(__always) private mutating func skipWord() -> Bool {
+        guard at &+ 8 <= count else { return false }
+        let ends = Self.ends(in: load(at))
+        guard ends == 0 else {
+            at &+= ends.trailingZeroBitCount >> 3
+            return true
+        }
+        at &+= 8
+        return false
     }
 
     /// The same 32 bytes at a time, up to the block that has an end. Vectors are only added and combined: comparing them is slow.
@@ -227,6 +264,17 @@
 
     @inline(__always) private mutating func digits() throws(MessageError) {
         let start = at
+        while at &+ 8 <= count {
+            // A digit becomes its value; what is more than 9 then, or no ASCII, gets the high bit.
+            let values = load(at) ^ 0x3030_3030_3030_3030
+            let ends = ((values &+ 0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080
+            if ends != 0 {
+                at &+= ends.trailingZeroBitCount >> 3
+                guard at > start else { throw failure() }
+                return
+            }
+            at &+= 8
+        }
         while at < count, unsafe base[at] &- 0x30 < 10 { at &+= 1 }
         guard at > start else { throw failure() }
     }
@@ -262,40 +310,49 @@
 
     @inline(never) private mutating func skipContainer(_ first: UInt8, _ depth: Int) throws(MessageError) {
         var nesting = Nesting()
-        var bracket = first
-        container: while true {
-            guard depth &+ nesting.level < Self.maxDepth else { throw failure(.tooDeep, at: at &+ 1) }
-            nesting.open(isObject: bracket == 0x7b)
-            at &+= 1
-            skipSpace()
-            var byte = try needed()
-            var isFirst = true
-            while true {
-                // Stands at what follows a bracket or a member.
-                if byte == (nesting.isObject ? 0x7d : 0x5d) {
-                    at &+= 1
-                    nesting.close()
-                    if nesting.level == 0 { return }
-                } else {
-                    if !isFirst {
-                        try take(0x2c)
-                        skipSpace()
-                    }
-                    if nesting.isObject {
-                        _ = try string()
-                        skipSpace()
-                        try take(0x3a)
-                        skipSpace()
-                    }
-                    bracket = try needed()
-                    if bracket == 0x7b || bracket == 0x5b { continue container }
-                    try scalar(bracket)
+        var hasMember = try enter(first, depth, &nesting)
+        while true {
+            if hasMember {
+                if nesting.isObject {
+                    _ = try string()
+                    try takeSpaced(0x3a)
                 }
-                isFirst = false
+                let byte = try needed()
+                if byte == 0x22 {
+                    _ = try string()
+                } else if byte == 0x7b || byte == 0x5b {
+                    hasMember = try enter(byte, depth, &nesting)
+                    continue
+                } else {
+                    try scalar(byte)
+                }
+            }
+            hasMember = true
+            // Behind a value, or at the end of an empty container.
+            while true {
                 skipSpace()
-                byte = try needed()
+                let byte = try needed()
+                if byte == 0x2c {
+                    at &+= 1
+                    skipSpace()
+                    break
+                }
+                guard byte == (nesting.isObject ? 0x7d : 0x5d) else { throw failure() }
+                at &+= 1
+                nesting.close()
+                if nesting.level == 0 { return }
             }
         }
+    }
+
+    /// Enters the container that begins with `bracket`, which stands here.
+    /// - Returns: false when it is empty; its end stands here then.
+    @inline(__always) private mutating func enter(_ bracket: UInt8, _ depth: Int, _ nesting: inout Nesting) throws(MessageError) -> Bool {
+        guard depth &+ nesting.level < Self.maxDepth else { throw failure(.tooDeep, at: at &+ 1) }
+        nesting.open(isObject: bracket == 0x7b)
+        at &+= 1
+        skipSpace()
+        return try needed() != (bracket == 0x7b ? 0x7d : 0x5d)
     }
 
     /// The kinds of the open containers, a bit each, 1 for an object: nesting costs no stack.

@@ -34,33 +34,24 @@
         return !cursor.takeIf(0x7d)
     }
 
-    /// Takes a key, and stands at its value then.
-    @inline(__always) private mutating func key() throws(MessageError) -> Field {
-        let key = try cursor.string()
-        cursor.skipSpace()
-        try cursor.take(0x3a)
-        cursor.skipSpace()
-        return key
-    }
-
     /// Goes on behind a value.
     /// - Returns: false behind the end of the object, else a key stands here.
     @inline(__always) private mutating func more() throws(MessageError) -> Bool {
         cursor.skipSpace()
         if cursor.takeIf(0x7d) { return false }
-        try cursor.take(0x2c)
-        cursor.skipSpace()
+        try cursor.takeSpaced(0x2c)
         return true
     }
 
     // What follows takes the cursor, not the whole scanner with its index, which would be copied.
 
     /// Refuses a key that was seen before.
-    /// - Parameter bit: the key's place in the set of known keys of the object `name`, 0 for an unknown one.
+    /// - Parameter member: the key's number among the known members of the object `name`, 0 for an unknown one.
     @inline(__always) private static func note(
-        _ key: Field, _ bit: UInt32, _ seen: inout Seen, _ cursor: JSONCursor, _ name: String
+        _ key: Field, _ member: UInt8, _ seen: inout Seen, _ cursor: JSONCursor, _ name: String
     ) throws(MessageError) {
-        guard bit != 0 else { return try noteUnknown(key, &seen, cursor, name) }
+        guard member != 0 else { return try noteUnknown(key, &seen, cursor, name) }
+        let bit: UInt32 = 1 << UInt32(member & 31)
         guard seen.known & bit == 0 else { throw MessageError(.duplicateKey, at: key.start, name) }
         seen.known |= bit
     }
@@ -92,28 +83,23 @@
         var seen = Seen()
         if try open() {
             repeat {
-                let key = try key()
-                let bit: UInt32
-                if cursor.field(key, is: "header") {
+                var key = Field.absent
+                let member = try cursor.messageKey(&key)
+                cursor.skipSpace()
+                switch member {
+                case .header:
                     hasHeader = try isObject("header")
                     if hasHeader { try header() }
-                    bit = 1
-                } else if cursor.field(key, is: "route") {
+                case .route:
                     hasRoute = try isObject("route")
                     if hasRoute { try route() }
-                    bit = 2
-                } else if cursor.field(key, is: "content") {
-                    try content()
-                    bit = 4
-                } else if cursor.field(key, is: "hub") {
+                case .content: try content()
+                case .hub:
                     guard seen.isEmpty else { throw MessageError(.misplacedEnvelope, at: key.start) }
                     try envelope()
-                    bit = 8
-                } else {
-                    try cursor.skipValue(depth: 1)
-                    bit = 0
+                case .unknown: try cursor.skipValue(depth: 1)
                 }
-                try Self.note(key, bit, &seen, cursor, "")
+                try Self.note(key, member.rawValue, &seen, cursor, "")
             } while try more()
         }
         try end()
@@ -141,31 +127,19 @@
         guard try open() else { return }
         var seen = Seen()
         repeat {
-            let key = try key()
-            let bit: UInt32
-            if cursor.field(key, is: "msg_id") {
-                index.header.messageID = try text("msg_id")
-                bit = 1
-            } else if cursor.field(key, is: "parent_msg_id") {
-                index.header.parentID = try text("parent_msg_id")
-                bit = 2
-            } else if cursor.field(key, is: "timestamp") {
-                index.header.timestamp = try number("timestamp")
-                bit = 4
-            } else if cursor.field(key, is: "resourceversion") {
-                index.header.resourceVersion = try text("resourceversion")
-                bit = 8
-            } else if cursor.field(key, is: "sync") {
-                index.header.sync = try flag("sync")
-                bit = 16
-            } else if cursor.field(key, is: "type") {
-                index.header.type = try text("type")
-                bit = 32
-            } else {
-                try cursor.skipValue(depth: 2)
-                bit = 0
+            var key = Field.absent
+            let member = try cursor.headerKey(&key)
+            cursor.skipSpace()
+            switch member {
+            case .messageID: index.header.messageID = try text("msg_id")
+            case .parentID: index.header.parentID = try text("parent_msg_id")
+            case .timestamp: index.header.timestamp = try number("timestamp")
+            case .resourceVersion: index.header.resourceVersion = try text("resourceversion")
+            case .sync: index.header.sync = try flag("sync")
+            case .type: index.header.type = try text("type")
+            case .unknown: try cursor.skipValue(depth: 2)
             }
-            try Self.note(key, bit, &seen, cursor, "header")
+            try Self.note(key, member.rawValue, &seen, cursor, "header")
         } while try more()
     }
 
@@ -174,32 +148,24 @@
         guard try open() else { return }
         var seen = Seen()
         repeat {
-            let key = try key()
+            var key = Field.absent
+            let member = try cursor.routeKey(&key)
+            cursor.skipSpace()
             index.route.isEmpty = false
             let start = cursor.at
-            let bit: UInt32
-            if cursor.field(key, is: "source") {
-                index.route.source = try text("source")
-                bit = 1
-            } else if cursor.field(key, is: "group") {
-                index.route.group = try text("group")
-                bit = 2
-            } else if cursor.field(key, is: "operation") {
-                index.route.operation = try text("operation")
-                bit = 4
-            } else if cursor.field(key, is: "resource") {
+            switch member {
+            case .source: index.route.source = try text("source")
+            case .group: index.route.group = try text("group")
+            case .operation: index.route.operation = try text("operation")
+            case .resource:
                 index.route.resource = try text("resource")
                 index.route.resourceValue = Field(start: start, end: cursor.at)
-                bit = 8
-            } else if cursor.field(key, is: "destination") {
+            case .destination:
                 index.route.destination = try text("destination")
                 index.route.destinationValue = Field(start: start, end: cursor.at)
-                bit = 16
-            } else {
-                try cursor.skipValue(depth: 2)
-                bit = 0
+            case .unknown: try cursor.skipValue(depth: 2)
             }
-            try Self.note(key, bit, &seen, cursor, "route")
+            try Self.note(key, member.rawValue, &seen, cursor, "route")
         } while try more()
     }
 
@@ -212,51 +178,31 @@
         var seen = Seen()
         var isOpen = try open()
         while isOpen {
-            let key = try key()
-            let bit: UInt32
-            if cursor.field(key, is: "kind") {
-                index.hub.kind = try text("kind")
-                bit = 1
-            } else if cursor.field(key, is: "node") {
-                index.hub.node = try text("node")
-                bit = 2
-            } else if cursor.field(key, is: "session") {
+            var key = Field.absent
+            let member = try cursor.envelopeKey(&key)
+            cursor.skipSpace()
+            switch member {
+            case .kind: index.hub.kind = try text("kind")
+            case .node: index.hub.node = try text("node")
+            case .session:
                 let start = cursor.at
                 index.hub.session = try integer("session")
                 index.hub.sessionValue = Field(start: start, end: cursor.at)
-                bit = 4
-            } else if cursor.field(key, is: "key") {
-                index.hub.key = try text("key")
-                bit = 8
-            } else if cursor.field(key, is: "version") {
-                index.hub.version = try text("version")
-                bit = 16
-            } else if cursor.field(key, is: "force") {
-                index.hub.force = try flag("force")
-                bit = 32
-            } else if cursor.field(key, is: "reply") {
-                index.hub.reply = try flag("reply")
-                bit = 64
-            } else if cursor.field(key, is: "object") {
+            case .key: index.hub.key = try text("key")
+            case .version: index.hub.version = try text("version")
+            case .force: index.hub.force = try flag("force")
+            case .reply: index.hub.reply = try flag("reply")
+            case .object:
                 let start = cursor.at
                 guard cursor.current == 0x7b else { throw cursor.failure(.wrongType, "object") }
                 try cursor.skipValue(depth: 2)
                 index.hub.object = Field(start: start, end: cursor.at)
-                bit = 128
-            } else if cursor.field(key, is: "event") {
-                index.hub.event = try text("event")
-                bit = 256
-            } else if cursor.field(key, is: "again") {
-                index.hub.again = try flag("again")
-                bit = 512
-            } else if cursor.field(key, is: "reason") {
-                index.hub.reason = try text("reason")
-                bit = 1024
-            } else {
-                try cursor.skipValue(depth: 2)
-                bit = 0
+            case .event: index.hub.event = try text("event")
+            case .again: index.hub.again = try flag("again")
+            case .reason: index.hub.reason = try text("reason")
+            case .unknown: try cursor.skipValue(depth: 2)
             }
-            try Self.note(key, bit, &seen, cursor, "hub")
+            try Self.note(key, member.rawValue, &seen, cursor, "hub")
             isOpen = try more()
         }
         // The frame of an inner line is `{` and what follows the envelope's comma. Without a comma, `header` is missing anyway.
@@ -273,15 +219,14 @@
             try cursor.skipValue(depth: 1)
         } else if try open() {
             repeat {
-                let key = try key()
-                if cursor.field(key, is: "metadata") {
-                    try metadata()
-                } else if cursor.field(key, is: "kind") {
-                    index.content.kind = try textIfString(depth: 2)
-                } else if cursor.field(key, is: "apiVersion") {
-                    index.content.apiVersion = try textIfString(depth: 2)
-                } else {
-                    try cursor.skipValue(depth: 2)
+                var key = Field.absent
+                let member = try cursor.contentKey(&key)
+                cursor.skipSpace()
+                switch member {
+                case .metadata: try metadata()
+                case .kind: index.content.kind = try textIfString(depth: 2)
+                case .apiVersion: index.content.apiVersion = try textIfString(depth: 2)
+                case .unknown: try cursor.skipValue(depth: 2)
                 }
             } while try more()
         }
@@ -295,16 +240,16 @@
         guard cursor.current == 0x7b else { return try cursor.skipValue(depth: 2) }
         guard try open() else { return }
         repeat {
-            let key = try key()
-            if cursor.field(key, is: "uid") {
-                index.content.uid = try textIfString(depth: 3)
-            } else if cursor.field(key, is: "name") {
-                index.content.name = try textIfString(depth: 3)
-            } else if cursor.field(key, is: "deletionTimestamp") {
+            var key = Field.absent
+            let member = try cursor.metadataKey(&key)
+            cursor.skipSpace()
+            switch member {
+            case .uid: index.content.uid = try textIfString(depth: 3)
+            case .name: index.content.name = try textIfString(depth: 3)
+            case .deletionTimestamp:
                 index.content.isDeleting = cursor.current != 0x6e
                 try cursor.skipValue(depth: 3)
-            } else {
-                try cursor.skipValue(depth: 3)
+            case .unknown: try cursor.skipValue(depth: 3)
             }
         } while try more()
     }
@@ -341,18 +286,18 @@
     private mutating func integer(_ name: String) throws(MessageError) -> Int64? {
         let field = try number(name)
         guard field.isPresent else { return nil }
-        var isNegative = false
+        let isNegative = cursor.byte(field.start) == 0x2d
         var value: Int64 = 0
         // 2^53 has 16 digits.
-        var isInteger = field.count <= 17
-        for offset in field.start..<field.end where isInteger {
-            switch cursor.byte(offset) {
-            case 0x2d: isNegative = true
-            case let digit where digit &- 0x30 < 10: value = value &* 10 &+ Int64(digit &- 0x30)
-            default: isInteger = false
-            }
+        guard field.count <= 17 else { throw MessageError(.wrongType, at: field.start, name) }
+        var offset = field.start &+ (isNegative ? 1 : 0)
+        while offset < field.end {
+            let digit = cursor.byte(offset) &- 0x30
+            guard digit < 10 else { throw MessageError(.wrongType, at: field.start, name) }
+            value = value &* 10 &+ Int64(digit)
+            offset &+= 1
         }
-        guard isInteger, value < 1 << 53, !isNegative || value == 0 else { throw MessageError(.wrongType, at: field.start, name) }
+        guard value < 1 << 53, !isNegative || value == 0 else { throw MessageError(.wrongType, at: field.start, name) }
         return value
     }
 
