@@ -43,8 +43,11 @@ internal import CHubSystem
     private var end = 0
     /// Bytes from `start` in which no newline was found.
     private var searched = 0
-    package private(set) var lineNumber = 0
-    package private(set) var bytesRead = 0
+    // What other modules read is checked for overlapping access at run time, in every line; what is private is checked by the compiler.
+    private var lines = 0
+    private var bytes = 0
+    package var lineNumber: Int { lines }
+    package var bytesRead: Int { bytes }
     private var isSkipping = false
 
     /// - Parameter maxLine: longest line, in bytes without its newline.
@@ -79,7 +82,7 @@ internal import CHubSystem
             let count = unsafe Self.systemRead(descriptor.raw, target, min(Self.readSize, buffer.count - end))
             if count > 0 {
                 end += count
-                bytesRead += count
+                bytes += count
                 return .bytes(count)
             }
             if count == 0 {
@@ -112,35 +115,35 @@ internal import CHubSystem
                 let count = unsafe UnsafeRawPointer(found) - UnsafeRawPointer(base)
                 start += count + 1
                 searched = 0
-                lineNumber += 1
-                let bytes = unsafe UnsafeRawBufferPointer(start: base, count: count)
+                lines += 1
+                let line = unsafe UnsafeRawBufferPointer(start: base, count: count)
                 if isSkipping || count > maxLine {
                     isSkipping = false
-                    return unsafe .overlong(bytes, number: lineNumber, isLast: true)
+                    return unsafe .overlong(line, number: lines, isLast: true)
                 }
                 // Empty lines are ignored everywhere: a restarted stage begins its outputs with one.
                 if count == 0 { continue }
-                return unsafe .line(bytes, number: lineNumber)
+                return unsafe .line(line, number: lines)
             }
             searched = length
             if hasEnded {
                 guard length > 0 || isSkipping else { return nil }
                 start = end
                 searched = 0
-                lineNumber += 1
-                let bytes = unsafe UnsafeRawBufferPointer(start: base, count: length)
+                lines += 1
+                let line = unsafe UnsafeRawBufferPointer(start: base, count: length)
                 if isSkipping || length > maxLine {
                     isSkipping = false
-                    return unsafe .overlong(bytes, number: lineNumber, isLast: true)
+                    return unsafe .overlong(line, number: lines, isLast: true)
                 }
-                return unsafe .line(bytes, number: lineNumber)
+                return unsafe .line(line, number: lines)
             }
             guard isSkipping || length > maxLine else { return nil }
             guard length > 0 else { return nil }
             isSkipping = true
             start = end
             searched = 0
-            return unsafe .overlong(UnsafeRawBufferPointer(start: base, count: length), number: lineNumber + 1, isLast: false)
+            return unsafe .overlong(UnsafeRawBufferPointer(start: base, count: length), number: lines + 1, isLast: false)
         }
     }
 
