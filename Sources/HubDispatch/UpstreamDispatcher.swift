@@ -97,7 +97,7 @@ package struct UpstreamDispatcher: Sendable {
             do throws(MessageError) { try line.checkEnvelope() } catch { return .refused(error.description) }
             switch line.kind {
             case .up: break
-            case .event: return event(line)
+            case .event: return Self.event(line)
             default: return .refused("not from a node: kind \(line.string(line.index.hub.kind))")
             }
         }
@@ -106,7 +106,7 @@ package struct UpstreamDispatcher: Sendable {
             let prefix = unsafe line.isInner ? 0 : ResourcePath(resource).prefix
             if !line.isInner, prefix == 0 { return .refused("the resource does not begin with node/<node>/") }
             let inner = unsafe UnsafeRawBufferPointer(rebasing: resource[prefix...])
-            let route = unsafe data(line, inner)
+            let route = unsafe Self.data(line, inner, answersCA: certificate != nil)
             guard policy != .open, case .out(let module, _) = route else { return route }
             if line.isInner {
                 return unsafe line.withValue(line.index.hub.node) { unsafe judge(route, line, module, $0, inner) }
@@ -145,7 +145,9 @@ package struct UpstreamDispatcher: Sendable {
         package var description: String { "\(node.isEmpty ? "" : "\(node): ")\(operation) \(resource)" }
     }
 
-    private func event(_ line: Line) -> Route {
+    // These take what they need: a method that changes nothing would copy the dispatcher for each line.
+
+    private static func event(_ line: Line) -> Route {
         switch line.event {
         case .connected: line.index.hub.again ? .feedback : .both
         case .disconnected: .both
@@ -154,20 +156,20 @@ package struct UpstreamDispatcher: Sendable {
         }
     }
 
-    private func data(_ line: Line, _ resource: UnsafeRawBufferPointer) -> Route {
+    private static func data(_ line: Line, _ resource: UnsafeRawBufferPointer, answersCA: Bool) -> Route {
         let route = line.index.route
-        func operation(_ text: StaticString) -> Bool { line.equals(route.operation, text) }
-        func source(_ text: StaticString) -> Bool { line.equals(route.source, text) }
+        @inline(__always) func operation(_ text: StaticString) -> Bool { line.equals(route.operation, text) }
+        @inline(__always) func source(_ text: StaticString) -> Bool { line.equals(route.source, text) }
 
         if operation("keepalive") { return .drop }
-        if unsafe Self.isVolume(resource) { return .out(.csi, prefixed: false) }
+        if unsafe isVolume(resource) { return .out(.csi, prefixed: false) }
         if operation("response") { return line.isInner ? .feedback : .refused("an acknowledgement needs its envelope") }
         if operation("error") { return line.isInner ? .refusalOfNode : .refused("a refusal needs its envelope") }
         if operation("upload"), line.equals(route.group, "user") { return .out(.router, prefixed: true) }
         if operation("prepull") || operation("upgrade") || operation("UpdateNodeActionStatus") {
             return .out(.taskmanager, prefixed: false)
         }
-        if unsafe JSONText.equal(resource, "k8s/ca.crt"), certificate != nil, line.isInner { return .certificateAuthority }
+        if unsafe JSONText.equal(resource, "k8s/ca.crt"), answersCA, line.isInner { return .certificateAuthority }
         for module: StaticString in ["cloudhub", "cloudStream", "devicecontroller", "edgecontroller", "synccontroller"] where source(module)
         {
             return .refused("a node may not speak for the cloud module \(module)")
@@ -198,7 +200,7 @@ package struct UpstreamDispatcher: Sendable {
     // MARK: Writing
 
     /// Appends the plain form of a data line or an event.
-    package func appendOut(_ line: Line, _ module: Module, prefixed: Bool, to output: inout [UInt8]) {
+    package static func appendOut(_ line: Line, _ module: Module, prefixed: Bool, to output: inout [UInt8]) {
         guard prefixed, line.isInner else { return unsafe line.appendPlain(destination: module.text, ofNode: nil, to: &output) }
         unsafe line.withValue(line.index.hub.node) { unsafe line.appendPlain(destination: module.text, ofNode: $0, to: &output) }
     }

@@ -62,10 +62,11 @@ final class UpStage: Stage {
     }
 
     private func writeOut(_ line: Line, _ module: UpstreamDispatcher.Module, _ prefixed: Bool) {
-        write(destinations[module] ?? output) { dispatcher.appendOut(line, module, prefixed: prefixed, to: &$0) }
+        let target = destinations.isEmpty ? output : destinations[module] ?? output
+        write(target) { UpstreamDispatcher.appendOut(line, module, prefixed: prefixed, to: &$0) }
     }
 
-    private func write(_ target: SpillWriter, _ append: (inout [UInt8]) -> Void) {
+    @inline(__always) private func write(_ target: SpillWriter, _ append: (inout [UInt8]) -> Void) {
         let start = target.writer.buffer.count
         append(&target.writer.buffer)
         target.appended(from: start)

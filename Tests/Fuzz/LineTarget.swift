@@ -29,7 +29,7 @@ struct LineTarget: FuzzTarget {
         var up = UpstreamDispatcher()
         if case .out(let module, let prefixed) = up.route(line) {
             output = []
-            up.appendOut(line, module, prefixed: prefixed, to: &output)
+            UpstreamDispatcher.appendOut(line, module, prefixed: prefixed, to: &output)
             check(output, "up")
         }
         output = []

@@ -118,7 +118,7 @@ struct RouteTarget: FuzzTarget {
         var dispatcher = UpstreamDispatcher()
         guard case .out(let module, let prefixed) = dispatcher.route(line) else { return }
         var output: [UInt8] = []
-        dispatcher.appendOut(line, module, prefixed: prefixed, to: &output)
+        UpstreamDispatcher.appendOut(line, module, prefixed: prefixed, to: &output)
         require(prefixed == (module != .csi && module != .taskmanager), "up: prefix for \(module)")
         requireLine(output, "up") { plain in
             require(!plain.isInner, "up: the envelope is left")

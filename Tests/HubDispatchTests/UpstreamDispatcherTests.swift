@@ -17,8 +17,8 @@ private func route(_ text: String, certificate: [UInt8]? = nil) throws -> (route
         var dispatcher = UpstreamDispatcher(certificate: certificate)
         let route = dispatcher.route(line)
         var output: [UInt8] = []
-        if case .out(let module, let prefixed) = route { dispatcher.appendOut(line, module, prefixed: prefixed, to: &output) }
-        if route == .both { dispatcher.appendOut(line, .edgecontroller, prefixed: false, to: &output) }
+        if case .out(let module, let prefixed) = route { UpstreamDispatcher.appendOut(line, module, prefixed: prefixed, to: &output) }
+        if route == .both { UpstreamDispatcher.appendOut(line, .edgecontroller, prefixed: false, to: &output) }
         if route == .certificateAuthority { dispatcher.appendCertificate(for: line, time: 5_000_000, to: &output) }
         return (route, String(decoding: output, as: UTF8.self))
     }
