@@ -32,6 +32,15 @@ package struct KeepaliveMonitor: Sendable {
         /// Microseconds since 1970.
         package var lastSeen: Int64
         fileprivate var heard: Int64
+
+        /// - Parameters:
+        ///   - now: of the liveness clock.
+        ///   - time: microseconds since 1970.
+        fileprivate mutating func hear(now: Int64, time: Int64, session: Int64?) {
+            heard = now
+            lastSeen = time
+            if let session, session > self.session { self.session = session }
+        }
     }
 
     package private(set) var counters = Counters()
@@ -109,11 +118,8 @@ package struct KeepaliveMonitor: Sendable {
 
     private mutating func data(_ line: Line, _ time: Int64, _ output: inout Output) {
         let id = unsafe line.withValue(line.index.hub.node) { unsafe intern($0) }
-        if nodes[id] != nil {
-            nodes[id]?.heard = clock.now
-            nodes[id]?.lastSeen = time
-            if let session = line.index.hub.session, session > nodes[id]?.session ?? 0 { nodes[id]?.session = session }
-        } else {
+        // One access: each would check anew that the array is not shared.
+        if nodes[id]?.hear(now: clock.now, time: time, session: line.index.hub.session) == nil {
             add(id, session: line.index.hub.session ?? 0, remote: "", since: 0, time)
         }
         if line.equals(line.index.route.operation, "keepalive") {

@@ -17,6 +17,8 @@ final class KeepaliveStage: Stage {
     private let rejects: Rejects
     private let logger: Logger
     private var wasListening = true
+    /// The monotonic time of the last batch, and the microseconds since 1970 then.
+    private var heard: (now: Int64, wall: Int64) = (0, 0)
     private var isTerminated = false
 
     /// Output that may wait before input is left alone.
@@ -37,24 +39,31 @@ final class KeepaliveStage: Stage {
     }
 
     func take(_ line: Line, from input: Int, now: Int64) -> String? {
-        let reason = monitor.take(line, time: wallMicroseconds(), &output)
-        deliver()
-        return reason
+        // Lines that came together were heard at the same time.
+        if now != heard.now { heard = (now, wallMicroseconds()) }
+        return monitor.take(line, time: heard.wall, &output)
     }
 
+    /// Once for all lines that came together; what does not wait for the reader is handed over without a copy.
     private func deliver() {
-        if !output.live.isEmpty {
-            live.buffer.append(contentsOf: output.live)
-            output.live.removeAll(keepingCapacity: true)
-        }
-        if !output.control.isEmpty {
-            control.buffer.append(contentsOf: output.control)
-            output.control.removeAll(keepingCapacity: true)
+        Self.move(&output.live, to: live)
+        Self.move(&output.control, to: control)
+    }
+
+    private static func move(_ lines: inout [UInt8], to writer: LineWriter) {
+        guard !lines.isEmpty else { return }
+        if writer.buffer.isEmpty {
+            swap(&writer.buffer, &lines)
+        } else {
+            writer.buffer.append(contentsOf: lines)
+            lines.removeAll(keepingCapacity: true)
         }
     }
 
     /// Control lines wait on a transport that always reads; live lines wait on whoever reads the hub.
-    private var isListening: Bool { live.pending < Self.fullAt && control.pending < Self.fullAt }
+    private var isListening: Bool {
+        live.pending + output.live.count < Self.fullAt && control.pending + output.control.count < Self.fullAt
+    }
 
     func wantsInput(_ input: Int) -> Bool { isListening }
 
