@@ -127,7 +127,10 @@
     @inline(never) private mutating func restOfString(_ start: Int) throws(MessageError) -> Field {
         var isEscaped = false
         while true {
-            skipPlain()
+            // A copy of the position stays in a register.
+            var place = at
+            skipPlain(&place)
+            at = place
             guard at < count else { throw failure() }
             let byte = unsafe base[at]
             switch byte {
@@ -160,11 +163,11 @@
     }
 
     /// Skips bytes that are plain inside a string: by words, and in a long string by blocks.
-    @inline(__always) private mutating func skipPlain() {
+    @inline(__always) private func skipPlain(_ at: inout Int) {
         for turn in 0..<2 {
             // Without a count the compiler writes the four words out.
-            if skipWord() || skipWord() || skipWord() || skipWord() { return }
-            if turn == 0 { skipBlocks() }
+            if skipWord(&at) || skipWord(&at) || skipWord(&at) || skipWord(&at) { return }
+            if turn == 0 { at = blocksEnd(at) }
         }
         while at < count {
             let byte = unsafe base[at]
@@ -174,7 +177,7 @@
     }
 
     /// - Returns: true when what follows is not plain; it stands here then.
-    @inline(__always) private mutating func skipWord() -> Bool {
+    @inline(__always) private func skipWord(_ at: inout Int) -> Bool {
         guard at &+ 8 <= count else { return false }
         let ends = Self.ends(in: load(at))
         guard ends == 0 else {
@@ -186,13 +189,15 @@
     }
 
     /// The same 32 bytes at a time, up to the block that has an end. Vectors are only added and combined: comparing them is slow.
-    @inline(never) private mutating func skipBlocks() {
+    @inline(never) private func blocksEnd(_ start: Int) -> Int {
+        var at = start
         while at &+ 32 <= count {
             let ends = Self.ends(in: block(at)) | Self.ends(in: block(at &+ 16))
             let halves = unsafe unsafeBitCast(ends, to: SIMD2<UInt64>.self)
-            guard (halves[0] | halves[1]) & 0x8080_8080_8080_8080 == 0 else { return }
+            guard (halves[0] | halves[1]) & 0x8080_8080_8080_8080 == 0 else { return at }
             at &+= 32
         }
+        return at
     }
 
     @inline(__always) private func block(_ offset: Int) -> SIMD16<UInt8> {
