@@ -102,6 +102,15 @@ def acknowledgement(number):
         ("content", "OK"))
 
 
+def connected(number):
+    """A node has connected."""
+    return compact(
+        ("hub", {**envelope(number), "kind": "event", "event": "connected"}),
+        ("header", header(number)),
+        ("route", route("cloudhub", "resource", "connected", f"node/{node(number)}")),
+        ("content", {"event_type": "connected", "timestamp": 1795406829, "client_id": node(number)}))
+
+
 def keepalive(number):
     """In turn an acknowledgement, which passes, and a sign of life, which ends."""
     if number % 2:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 FIGURES = ("instructions", "runtime_calls", "allocations")
 # Relative, and what is too little to matter: one runtime call in four lines, one allocation in ten.
 TOLERANCE, SLACK = 0.05, {"instructions": 5.0, "runtime_calls": 0.25, "allocations": 0.1}
+TIMEOUT = 120
 ALLOCATORS = ("malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc")
 
 
@@ -34,6 +36,8 @@ class Row:
     arguments: tuple
     line: object
     counts: tuple = (400, 1200)
+    # hub-queue with nodes that are connected, and acknowledge each line once all have been sent.
+    acknowledges: bool = False
 
 
 ROWS = (
@@ -44,6 +48,11 @@ ROWS = (
     Row("up-acknowledgements", "hub-dispatch", ("up", "--feedback", "/dev/null"), lines.acknowledgement),
     Row("keepalive", "hub-keepalive", ("--control", "/dev/null"), lines.keepalive),
     Row("queue", "hub-queue", ("--state", "{directory}/queue.db"), lines.inner),
+    # Nothing may depend on time: no message is repeated, and nobody is asked who is there.
+    Row("queue-delivery", "hub-queue",
+        ("--state", "{directory}/queue.db", "--feedback", "{directory}/feedback", "--exit-when-drained", "--ack-timeout", "600",
+         "--reconcile", "600"),
+        lines.inner, acknowledges=True),
 )
 
 
@@ -66,14 +75,45 @@ def run(row, program, count):
         # Hash tables are seeded per process otherwise.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
         environment["SWIFT_DETERMINISTIC_HASHING"] = "1"
-        with open(source, "rb") as input_file:
-            done = subprocess.run(
-                command, stdin=input_file, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, timeout=120)
-        if done.returncode != 0:
-            raise RuntimeError(f"{row.name}: {row.program} ended with status {done.returncode}: {done.stderr.decode()[-500:]}")
-        if b"event=reject" in done.stderr:
-            raise RuntimeError(f"{row.name}: {row.program} refused lines: {done.stderr.decode()[:200]}")
+        with open(source, "rb") as input_file, open(directory / "errors", "w+b") as errors:
+            streams = {"stdin": input_file, "stderr": errors, "env": environment}
+            if row.acknowledges:
+                status = acknowledge(command, directory / "feedback", count, streams)
+            else:
+                status = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=TIMEOUT, **streams).returncode
+            errors.seek(0)
+            said = errors.read().decode(errors="replace")
+        if status != 0:
+            raise RuntimeError(f"{row.name}: {row.program} ended with status {status}: {said[-500:]}")
+        if "event=reject" in said:
+            raise RuntimeError(f"{row.name}: {row.program} refused lines: {said[:200]}")
         return read(profile, program)
+
+
+def acknowledge(command, path, count, streams):
+    """Runs the queue between connected nodes; returns its status."""
+    os.mkfifo(path)
+    # Both ends, so that neither side waits; the events fit in the pipe, and lie there before the queue looks for its first line.
+    feedback = os.open(path, os.O_RDWR)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, **streams)
+    watch = threading.Timer(TIMEOUT, process.kill)
+    watch.start()
+    try:
+        os.write(feedback, b"".join(lines.connected(number) for number in range(lines.NODES)))
+        sent = 0
+        for line in process.stdout:
+            sent += line.startswith(b'{"hub":{"session":')
+            if sent == count:
+                break
+        for number in range(count):
+            os.write(feedback, lines.acknowledgement(number))
+        process.stdout.read()
+        return process.wait()
+    finally:
+        watch.cancel()
+        process.kill()
+        process.wait()
+        os.close(feedback)
 
 
 def read(profile, program):
