@@ -196,7 +196,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def main():
-    parser = Parser(prog="bin/instructions", description=__doc__.split("\n\n")[0])
+    parser = Parser(
+        prog="bin/instructions", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: bin/instructions --row down --row up\n"
+        "status: 0 nothing costs more, 1 something does, 64 wrong usage, 69 something needed is missing, 70 it could not be measured")
     parser.add_argument("--expected", type=Path, default=HERE / "expected", metavar="FILE", help="figures to compare with")
     parser.add_argument("--bin", type=Path, default=HERE.parent.parent / ".build/release", metavar="DIR", help="the programs to measure")
     parser.add_argument("--row", action="append", choices=[row.name for row in ROWS], help="measure only this one; repeatable")
