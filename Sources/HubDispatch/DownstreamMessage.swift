@@ -103,8 +103,12 @@ internal import HubMessage
 
     func appendAck(to output: inout [UInt8]) {
         let index = line.index
+        let content = index.content
         // The fields are copied as they stand in the line, each once. Of the resource at most the whole and its segments.
-        let room = unsafe line.bytes.count + 2 * JSONText.mostQuoted * resource.count + path.node.count + Self.words
+        let fields =
+            content.uid.count + content.name.count + content.apiVersion.count + content.kind.count + index.header.resourceVersion.count
+        let longest = index.route.resource.isEscaped ? JSONText.mostQuoted : 1
+        let room = unsafe fields + 2 * longest * resource.count + path.node.count + Self.words
         line.appendInner(cuttingResource: path.prefix, to: &output, envelopeOfAtMost: room) { tail in
             start("ack", &tail)
             tail.append(",\"key\":")

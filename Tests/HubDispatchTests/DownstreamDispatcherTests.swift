@@ -29,8 +29,28 @@ private func dispatch(_ text: String) -> (outcome: DownstreamDispatcher.Outcome,
     }
 }
 
+private func scanError(_ line: String) -> MessageError? {
+    unsafe Array(line.utf8.dropLast()).withUnsafeBytes { bytes in
+        do throws(MessageError) {
+            try unsafe Line.scan(bytes).checkEnvelope()
+            return nil
+        } catch { return error }
+    }
+}
+
 @Suite("hub-dispatch down")
 struct DownstreamDispatcherTests {
+    @Test("makes room for a resource of nothing but escapes, which the envelope repeats", arguments: [0, 1, 50, 3000])
+    func escapes(_ count: Int) {
+        let odd = String(repeating: #"\u0001"#, count: count)
+        for content in [#"{"metadata":{}}"#, #"{"kind":"K","apiVersion":"v1","metadata":{"uid":"u","name":"n"}}"#] {
+            let (outcome, line) = dispatch(message(operation: "delete", "node/n/\(odd)/\(odd)/\(odd)", content: content))
+            #expect(outcome == .forwarded)
+            #expect(line.contains(#""namespace":"\#(odd)","name":"\#(odd)""#) || count == 0)
+            #expect(scanError(line) == nil)
+        }
+    }
+
     @Test(
         "sends these at most once",
         arguments: [
