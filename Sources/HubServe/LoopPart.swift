@@ -36,6 +36,7 @@ final class LoopPart: @unchecked Sendable {
     var channels: [ObjectIdentifier: any Channel] = [:]
     /// Lines of the connection that is being read; its memory is kept for the next one.
     var lines: [UInt8] = []
+    private var isWakePlanned = false
     private var tickTask: RepeatedTask?
     private var lastTick: Int64 = 0
 
@@ -102,6 +103,17 @@ final class LoopPart: @unchecked Sendable {
         for connection in touched { connection.pump() }
         if taken > 0 { exchange.counters.add(.down, taken, .downBytes, takenBytes) }
         if bytes > 0 { exchange.delivered(bytes) }
+    }
+
+    /// Has the output written once all sockets that are ready have been read: one wake-up for all of them, and one write. The loop runs
+    /// its tasks after the sockets of a turn, so nothing waits for what has not come yet.
+    func wakeWriterAfterTurn(_ exchange: Exchange) {
+        guard !isWakePlanned else { return }
+        isWakePlanned = true
+        eventLoop.execute {
+            self.isWakePlanned = false
+            exchange.wakeWriter()
+        }
     }
 
     // MARK: Time
