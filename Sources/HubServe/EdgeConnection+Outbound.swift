@@ -49,11 +49,10 @@ extension EdgeConnection {
     func pump() {
         guard !isPumping, phase != .closed, let context else { return }
         isPumping = true
-        while context.channel.isWritable, let buffers = outbound.next(limit: Self.unit) {
-            for buffer in buffers.dropLast() { context.write(wrapOutboundOut(buffer), promise: nil) }
+        while context.channel.isWritable, let buffer = outbound.next(limit: Self.unit) {
             let promise = context.eventLoop.makePromise(of: Void.self)
             promise.futureResult.assumeIsolated().whenSuccess { self.batchLeft() }
-            context.writeAndFlush(wrapOutboundOut(buffers.last ?? ByteBuffer()), promise: promise)
+            context.writeAndFlush(wrapOutboundOut(buffer), promise: promise)
             // A failed write closes the channel at once.
             guard phase != .closed else { break }
         }

@@ -153,6 +153,7 @@ package final class Exchange: Sendable {
     package func dispatch(_ batch: [DownstreamLine]) {
         let loops = parts.withLock { $0 }
         var commands = [[LoopPart.Command]](repeating: [], count: loops.count)
+        for index in commands.indices { commands[index].reserveCapacity(batch.count) }
         var bytes = 0
         change { state in
             let now = wallMicroseconds()

@@ -48,7 +48,7 @@ final class LoopPart: @unchecked Sendable {
     /// From any thread.
     func post(_ commands: [Command], to exchange: Exchange) {
         let mustWake = mailbox.withLock { mailbox in
-            mailbox.commands.append(contentsOf: commands)
+            if mailbox.commands.isEmpty { mailbox.commands = commands } else { mailbox.commands.append(contentsOf: commands) }
             defer { mailbox.isScheduled = true }
             return !mailbox.isScheduled
         }
