@@ -57,7 +57,11 @@ struct BoundOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Time for sending what waits after SIGTERM.", valueName: "seconds"))
     var drain: Seconds = Environment.option("drain", Seconds(5))
 
-    @Option(help: "Event loops. (default: number of cores)")
+    @Option(
+        help: """
+            Event loops. With fewer, each has more to do at once, which costs less per message; more than one is for the handshakes of a \
+            herd. (default: half of the cores)
+            """)
     var threads: Int?
 
     func validate() throws {
@@ -90,7 +94,7 @@ struct BoundOptions: ParsableArguments {
         settings.maxOutput = maxOutput.bytes
         settings.ping = ping.nanoseconds
         settings.drain = drain.nanoseconds
-        settings.threads = threads ?? EdgeServer.coreCount
+        settings.threads = threads ?? max(1, EdgeServer.coreCount / 2)
         settings.legacyIdentity = place.legacyIdentity
         settings.closesExpired = place.closeExpired
         return settings
