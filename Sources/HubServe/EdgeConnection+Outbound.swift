@@ -47,10 +47,11 @@ extension EdgeConnection {
 
     /// Hands frames to the channel as long as the socket takes them.
     func pump() {
-        guard !isPumping, phase != .closed, let context else { return }
+        guard !isPumping, outbound.hasNext, phase != .closed, let context else { return }
         isPumping = true
-        while context.channel.isWritable, let buffer = outbound.next(limit: Self.unit) {
-            let promise = context.eventLoop.makePromise(of: Void.self)
+        let channel = context.channel
+        while outbound.hasNext, channel.isWritable, let buffer = outbound.next(limit: Self.unit) {
+            let promise = loop.eventLoop.makePromise(of: Void.self)
             promise.futureResult.assumeIsolated().whenSuccess { self.batchLeft() }
             context.writeAndFlush(wrapOutboundOut(buffer), promise: promise)
             // A failed write closes the channel at once.

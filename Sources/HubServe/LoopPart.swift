@@ -128,7 +128,8 @@ final class LoopPart: @unchecked Sendable {
                 let late = now - self.lastTick - interval
                 let lost = exchange.isPaused ? now - self.lastTick : late > 1_000_000_000 ? late : 0
                 self.lastTick = now
-                for connection in Array(self.connections.values) { connection.tick(now: now, lost: lost) }
+                // A connection that ends takes itself out of the dictionary; the iteration keeps what it began with.
+                for connection in self.connections.values { connection.tick(now: now, lost: lost) }
             }
         }
     }

@@ -36,7 +36,8 @@ package struct OutboundQueue {
     /// Everything has left, also the close frame.
     package var isEmpty: Bool { handed.isEmpty && !hasNext }
 
-    private var hasNext: Bool { !waiting.isEmpty || ping != nil || pong != nil || closeFrame != nil }
+    /// There is something to hand out.
+    package var hasNext: Bool { !waiting.isEmpty || ping != nil || pong != nil || closeFrame != nil }
 
     /// Adds a data frame.
     /// - Returns: false when a frame with this id has not left yet, or the connection closes: the frame is not taken.
