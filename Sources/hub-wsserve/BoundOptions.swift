@@ -18,8 +18,12 @@ struct BoundOptions: ParsableArguments {
             """)
     var maxHandshakesPerAddress: Int = Environment.option("max-handshakes-per-address", 64)
 
-    @Option(help: "Connections that wait for their handshake; past it the address with the most of them loses its newest.")
-    var maxWaiting: Int = Environment.option("max-waiting", 4096)
+    @Option(
+        help: """
+            Connections that wait for their handshake; past it the address with the most of them loses its newest. As many as nodes: whoever \
+            is refused in a herd tries again only half a minute later.
+            """)
+    var maxWaiting: Int = Environment.option("max-waiting", 16_384)
 
     @Option(help: "All connections, whatever their state; more are closed as they come.")
     var maxConnections: Int = Environment.option("max-connections", 16_384)
