@@ -137,7 +137,7 @@ package enum PeerName: Sendable, Equatable {
     package mutating func read(into space: UnsafeMutableRawBufferPointer) throws(TLSError) -> Read {
         // Most pieces of input are one whole record: to ask OpenSSL for a second one costs as much as a third of the first.
         if unsafe BIO_ctrl_pending(input) == 0, unsafe SSL_pending(ssl) == 0 { return .needsInput }
-        ERR_clear_error()
+        Self.clearErrors()
         let result = unsafe SSL_read(ssl, space.baseAddress, CInt(clamping: space.count))
         if result > 0 { return .bytes(Int(result)) }
         switch unsafe SSL_get_error(ssl, result) {
@@ -150,9 +150,14 @@ package enum PeerName: Sendable, Equatable {
     /// Encrypts all of `plaintext` into the output. At most `maxRecord` bytes make one record.
     package mutating func write(_ plaintext: UnsafeRawBufferPointer) throws(TLSError) {
         guard plaintext.count > 0 else { return }
-        ERR_clear_error()
+        Self.clearErrors()
         let result = unsafe SSL_write(ssl, plaintext.baseAddress, CInt(clamping: plaintext.count))
         guard result == plaintext.count else { throw TLSError(.protocolViolation, "TLS write failed", drainErrorQueue()) }
+    }
+
+    /// To clear an empty queue costs more than to see that it is empty.
+    private static func clearErrors() {
+        if ERR_peek_error() != 0 { ERR_clear_error() }
     }
 
     /// Puts close_notify into the output, once. Reading may go on.
