@@ -12,9 +12,9 @@ package enum SmallFile {
     /// Largest file that is read.
     package static let limit = 1 << 20
 
-    /// The content of a regular file.
+    /// The content of a regular file. It costs memory for `limit`, for as long as the call lasts.
     /// - Throws: `.openForReading`, or `.read` when it is longer than `limit` or cannot be read.
-    package static func read(_ path: String) throws(PipeError) -> [UInt8] {
+    package static func read(_ path: String, limit: Int = SmallFile.limit) throws(PipeError) -> [UInt8] {
         let descriptor = try Descriptor.input(path)
         // Room for one byte too many, and no growing: a key must not be left behind in a buffer that was outgrown.
         var bytes = [UInt8](repeating: 0, count: limit + 1)

@@ -47,13 +47,13 @@ extension EdgeConnection {
 
     /// Hands frames to the channel as long as the socket takes them.
     func pump() {
-        guard !isPumping, phase != .closed, let context else { return }
+        guard !isPumping, outbound.hasNext, phase != .closed, let context else { return }
         isPumping = true
-        while context.channel.isWritable, let buffers = outbound.next(limit: Self.unit) {
-            for buffer in buffers.dropLast() { context.write(wrapOutboundOut(buffer), promise: nil) }
-            let promise = context.eventLoop.makePromise(of: Void.self)
+        let channel = context.channel
+        while outbound.hasNext, channel.isWritable, let buffer = outbound.next(limit: Self.unit) {
+            let promise = loop.eventLoop.makePromise(of: Void.self)
             promise.futureResult.assumeIsolated().whenSuccess { self.batchLeft() }
-            context.writeAndFlush(wrapOutboundOut(buffers.last ?? ByteBuffer()), promise: promise)
+            context.writeAndFlush(wrapOutboundOut(buffer), promise: promise)
             // A failed write closes the channel at once.
             guard phase != .closed else { break }
         }

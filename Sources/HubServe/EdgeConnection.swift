@@ -86,7 +86,7 @@ final class EdgeConnection: ChannelInboundHandler {
         unsafe bytes.withUnsafeReadableBytes { input in
             ending = unsafe parse(input, &at, &lines, &taken)
         }
-        if taken > 0 { exchange.emit(lines, count: taken, node: node, session: session) }
+        if taken > 0 { exchange.emit(lines, count: taken, node: node, session: session, on: loop) }
         lines.removeAll(keepingCapacity: lines.capacity <= 1 << 20)
         swap(&lines, &loop.lines)
         // The end comes after the lines that came before it, perhaps in the same read.

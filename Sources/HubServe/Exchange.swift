@@ -106,9 +106,9 @@ package final class Exchange: Sendable {
             .info, "disconnected", ["node": node, "session": "\(session)", "remote": ended.remote, "reason": reason])
     }
 
-    /// Passes lines of a session to the output, unless it has been replaced or ended.
-    func emit(_ lines: [UInt8], count: Int, node: String, session: Int64) {
-        let isLive = change { state in
+    /// Passes lines of a session to the output, unless it has been replaced or ended. On `loop`, which wakes the writer when its turn ends.
+    func emit(_ lines: [UInt8], count: Int, node: String, session: Int64, on loop: LoopPart) {
+        let isLive = change(on: loop) { state in
             guard state.registry.session(of: node)?.id == session else { return false }
             state.output.append(contentsOf: lines)
             return true
@@ -153,6 +153,7 @@ package final class Exchange: Sendable {
     package func dispatch(_ batch: [DownstreamLine]) {
         let loops = parts.withLock { $0 }
         var commands = [[LoopPart.Command]](repeating: [], count: loops.count)
+        for index in commands.indices { commands[index].reserveCapacity(batch.count) }
         var bytes = 0
         change { state in
             let now = wallMicroseconds()
@@ -228,14 +229,26 @@ package final class Exchange: Sendable {
         return refused
     }
 
+    /// Has the output written, if anything is there.
+    func wakeWriter() {
+        let mustWake = state.withLock { state in
+            guard !state.isWakePending, !state.output.isEmpty else { return false }
+            state.isWakePending = true
+            return true
+        }
+        if mustWake { wake() }
+    }
+
     /// Changes the state, then does what the change of the output calls for.
+    ///
+    /// - Parameter loop: it calls `wakeWriter` when its turn ends; nil wakes the writer at once.
     @discardableResult
-    private func change<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
+    private func change<Result: Sendable>(on loop: LoopPart? = nil, _ body: (inout State) -> Result) -> Result {
         let (result, mustWake, isFull) = state.withLock { state -> (Result, Bool, Bool) in
             let result = body(&state)
             guard !state.output.isEmpty else { return (result, false, false) }
             let mustWake = !state.isWakePending
-            state.isWakePending = true
+            if loop == nil { state.isWakePending = true }
             let isFull = !state.isPaused && state.output.count + state.unwritten > settings.maxOutput
             if isFull {
                 state.isPaused = true
@@ -243,7 +256,9 @@ package final class Exchange: Sendable {
             }
             return (result, mustWake, isFull)
         }
-        if mustWake { wake() }
+        if mustWake {
+            if let loop { loop.wakeWriterAfterTurn(self) } else { wake() }
+        }
         if isFull {
             counters.add(.pauses)
             followReading()

@@ -36,6 +36,7 @@ final class LoopPart: @unchecked Sendable {
     var channels: [ObjectIdentifier: any Channel] = [:]
     /// Lines of the connection that is being read; its memory is kept for the next one.
     var lines: [UInt8] = []
+    private var isWakePlanned = false
     private var tickTask: RepeatedTask?
     private var lastTick: Int64 = 0
 
@@ -47,7 +48,7 @@ final class LoopPart: @unchecked Sendable {
     /// From any thread.
     func post(_ commands: [Command], to exchange: Exchange) {
         let mustWake = mailbox.withLock { mailbox in
-            mailbox.commands.append(contentsOf: commands)
+            if mailbox.commands.isEmpty { mailbox.commands = commands } else { mailbox.commands.append(contentsOf: commands) }
             defer { mailbox.isScheduled = true }
             return !mailbox.isScheduled
         }
@@ -104,6 +105,17 @@ final class LoopPart: @unchecked Sendable {
         if bytes > 0 { exchange.delivered(bytes) }
     }
 
+    /// Has the output written once all sockets that are ready have been read: one wake-up for all of them, and one write. The loop runs
+    /// its tasks after the sockets of a turn, so nothing waits for what has not come yet.
+    func wakeWriterAfterTurn(_ exchange: Exchange) {
+        guard !isWakePlanned else { return }
+        isWakePlanned = true
+        eventLoop.execute {
+            self.isWakePlanned = false
+            exchange.wakeWriter()
+        }
+    }
+
     // MARK: Time
 
     /// Has deadlines looked at every `interval` nanoseconds.
@@ -116,7 +128,8 @@ final class LoopPart: @unchecked Sendable {
                 let late = now - self.lastTick - interval
                 let lost = exchange.isPaused ? now - self.lastTick : late > 1_000_000_000 ? late : 0
                 self.lastTick = now
-                for connection in Array(self.connections.values) { connection.tick(now: now, lost: lost) }
+                // A connection that ends takes itself out of the dictionary; the iteration keeps what it began with.
+                for connection in self.connections.values { connection.tick(now: now, lost: lost) }
             }
         }
     }

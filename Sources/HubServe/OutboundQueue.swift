@@ -13,11 +13,13 @@ package struct OutboundQueue {
 
     private struct Batch {
         var bytes = 0
-        var ids: [UInt64] = []
+        /// How many of `handedIDs` are of this batch.
+        var ids = 0
     }
 
     private var waiting = CircularBuffer<Frame>(initialCapacity: 0)
     private var handed = CircularBuffer<Batch>(initialCapacity: 0)
+    private var handedIDs = CircularBuffer<UInt64>(initialCapacity: 0)
     private var ids: Set<UInt64> = []
     private var ping: ByteBuffer?
     private var pong: ByteBuffer?
@@ -34,7 +36,8 @@ package struct OutboundQueue {
     /// Everything has left, also the close frame.
     package var isEmpty: Bool { handed.isEmpty && !hasNext }
 
-    private var hasNext: Bool { !waiting.isEmpty || ping != nil || pong != nil || closeFrame != nil }
+    /// There is something to hand out.
+    package var hasNext: Bool { !waiting.isEmpty || ping != nil || pong != nil || closeFrame != nil }
 
     /// Adds a data frame.
     /// - Returns: false when a frame with this id has not left yet, or the connection closes: the frame is not taken.
@@ -68,27 +71,31 @@ package struct OutboundQueue {
         }
     }
 
-    /// Hands out what leaves next, about `limit` bytes; call `left()` once it has left.
-    package mutating func next(limit: Int) -> [ByteBuffer]? {
+    /// Hands out what leaves next, about `limit` bytes, as one buffer: small frames then share a TLS record and a write.
+    /// Call `left()` once it has left.
+    package mutating func next(limit: Int) -> ByteBuffer? {
         guard hasNext else { return nil }
-        var buffers: [ByteBuffer] = []
+        var joined = ByteBuffer()
         var batch = Batch()
         var room = limit
         while true {
             if !isInFrame, let control = takeControl() {
-                buffers.append(control)
+                Self.join(&joined, control)
                 continue
             }
             guard room > 0, var frame = waiting.popFirst() else { break }
             let count = frame.bytes.readableBytes
             if count <= room {
-                buffers.append(frame.bytes)
+                Self.join(&joined, frame.bytes)
                 batch.bytes += count
                 room -= count
                 isInFrame = false
-                if frame.id != 0 { batch.ids.append(frame.id) }
+                if frame.id != 0 {
+                    batch.ids += 1
+                    handedIDs.append(frame.id)
+                }
             } else if let piece = frame.bytes.readSlice(length: room) {
-                buffers.append(piece)
+                Self.join(&joined, piece)
                 batch.bytes += room
                 room = 0
                 isInFrame = true
@@ -96,7 +103,12 @@ package struct OutboundQueue {
             }
         }
         handed.append(batch)
-        return buffers
+        return joined
+    }
+
+    /// A buffer that stays alone, as most do, is not copied.
+    private static func join(_ joined: inout ByteBuffer, _ next: ByteBuffer) {
+        if joined.readableBytes == 0 { joined = next } else { joined.writeImmutableBuffer(next) }
     }
 
     private mutating func takeControl() -> ByteBuffer? {
@@ -121,7 +133,9 @@ package struct OutboundQueue {
     package mutating func left() -> Int {
         guard let batch = handed.popFirst() else { return 0 }
         unsent -= batch.bytes
-        for id in batch.ids { ids.remove(id) }
+        for _ in 0..<batch.ids {
+            if let id = handedIDs.popFirst() { ids.remove(id) }
+        }
         return batch.bytes
     }
 }

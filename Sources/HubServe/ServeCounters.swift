@@ -52,6 +52,9 @@ package final class ServeCounters: Sendable {
         case deferred
         case notLogged = "not_logged"
         case notKept = "rejects_not_kept"
+
+        /// Its place in `allCases`. Swift numbers cases without payload in their order; to look one up by its raw value hashes the text.
+        fileprivate var position: Int { Int(unsafe unsafeBitCast(self, to: UInt8.self)) }
     }
 
     private let values = Mutex<[Int]>([Int](repeating: 0, count: Cause.allCases.count))
@@ -59,30 +62,22 @@ package final class ServeCounters: Sendable {
     package init() {}
 
     package func add(_ cause: Cause, _ count: Int = 1) {
-        let position = Self.positions[cause] ?? 0
-        values.withLock { $0[position] += count }
+        values.withLock { $0[cause.position] += count }
     }
 
     /// Two counters under one lock.
     package func add(_ cause: Cause, _ count: Int, _ other: Cause, _ otherCount: Int) {
-        let position = Self.positions[cause] ?? 0
-        let otherPosition = Self.positions[other] ?? 0
         values.withLock {
-            $0[position] += count
-            $0[otherPosition] += otherCount
+            $0[cause.position] += count
+            $0[other.position] += otherCount
         }
     }
 
-    package subscript(_ cause: Cause) -> Int {
-        let position = Self.positions[cause] ?? 0
-        return values.withLock { $0[position] }
-    }
+    package subscript(_ cause: Cause) -> Int { values.withLock { $0[cause.position] } }
 
     /// All counters in the order of `Cause`.
     package var all: [(name: String, value: Int)] {
         let now = values.withLock { $0 }
         return Cause.allCases.enumerated().map { ($0.element.rawValue, now[$0.offset]) }
     }
-
-    private static let positions = Dictionary(uniqueKeysWithValues: Cause.allCases.enumerated().map { ($0.element, $0.offset) })
 }

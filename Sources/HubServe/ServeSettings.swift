@@ -21,7 +21,7 @@ package struct ServeSettings: Sendable {
     /// Of one address.
     package var maxHandshakesPerAddress = 64
     /// Accepted connections whose handshake waits for its turn.
-    package var maxWaiting = 4096
+    package var maxWaiting = 16_384
     /// All connections, whatever their state.
     package var maxConnections = 16_384
     /// Bytes of refused frames that are kept for the rejects, in the life of the process.

@@ -4,7 +4,8 @@
 internal import HubMessage
 
 package struct SessionRegistry<Handle: Sendable>: Sendable {
-    package struct Session: Sendable {
+    /// A class, because every line looks one up: a value would copy all its strings.
+    package final class Session: Sendable {
         package let node: String
         /// Microseconds since 1970; larger is newer.
         package let id: Int64
@@ -12,6 +13,15 @@ package struct SessionRegistry<Handle: Sendable>: Sendable {
         package let project: String
         package let remote: String
         package let transport: String
+
+        init(node: String, id: Int64, handle: Handle, project: String, remote: String, transport: String) {
+            self.node = node
+            self.id = id
+            self.handle = handle
+            self.project = project
+            self.remote = remote
+            self.transport = transport
+        }
     }
 
     package enum Admission: Sendable, Equatable {

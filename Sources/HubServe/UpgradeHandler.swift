@@ -159,6 +159,8 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
         let connection = EdgeConnection(
             exchange: exchange, loop: loop, handle: ConnectionHandle(number: number, loop: loop), node: node, project: project,
             remote: Self.remote(context.channel))
+        // Most nodes say little for long; the request was long.
+        tls?.releaseRoom()
         // The session takes the kept place over.
         reserved = nil
         onUpgrade()

@@ -135,7 +135,9 @@ package enum PeerName: Sendable, Equatable {
 
     /// Decrypts at most one record, or the rest of one, into `space`, which must not be empty.
     package mutating func read(into space: UnsafeMutableRawBufferPointer) throws(TLSError) -> Read {
-        ERR_clear_error()
+        // Most pieces of input are one whole record: to ask OpenSSL for a second one costs as much as a third of the first.
+        if unsafe BIO_ctrl_pending(input) == 0, unsafe SSL_pending(ssl) == 0 { return .needsInput }
+        Self.clearErrors()
         let result = unsafe SSL_read(ssl, space.baseAddress, CInt(clamping: space.count))
         if result > 0 { return .bytes(Int(result)) }
         switch unsafe SSL_get_error(ssl, result) {
@@ -148,9 +150,14 @@ package enum PeerName: Sendable, Equatable {
     /// Encrypts all of `plaintext` into the output. At most `maxRecord` bytes make one record.
     package mutating func write(_ plaintext: UnsafeRawBufferPointer) throws(TLSError) {
         guard plaintext.count > 0 else { return }
-        ERR_clear_error()
+        Self.clearErrors()
         let result = unsafe SSL_write(ssl, plaintext.baseAddress, CInt(clamping: plaintext.count))
         guard result == plaintext.count else { throw TLSError(.protocolViolation, "TLS write failed", drainErrorQueue()) }
+    }
+
+    /// To clear an empty queue costs more than to see that it is empty.
+    private static func clearErrors() {
+        if ERR_peek_error() != 0 { ERR_clear_error() }
     }
 
     /// Puts close_notify into the output, once. Reading may go on.

@@ -93,7 +93,9 @@ package struct TLSServerSettings: Sendable {
         return context
     }
 
-    /// Of TLS 1.2, by preference; those of TLS 1.3 are all of this kind.
+    /// Of TLS 1.3, by preference. OpenSSL would begin with AES-256 and SHA-384, which every handshake and every record pays for.
+    private static let suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+    /// Of TLS 1.2, in the same order.
     private static let ciphers = """
         ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:\
         ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305
@@ -116,7 +118,9 @@ package struct TLSServerSettings: Sendable {
         guard unsafe CHub_SSL_CTX_set_min_proto_version(context.raw, TLS1_2_VERSION) == 1 else { throw failure("TLS version") }
         _ = unsafe SSL_CTX_set_options(
             context.raw, CHub_SSL_OP_NO_RENEGOTIATION | CHub_SSL_OP_NO_COMPRESSION | CHub_SSL_OP_CIPHER_SERVER_PREFERENCE)
-        guard unsafe SSL_CTX_set_cipher_list(context.raw, ciphers) == 1 else { throw failure("ciphers") }
+        guard unsafe SSL_CTX_set_ciphersuites(context.raw, suites) == 1, unsafe SSL_CTX_set_cipher_list(context.raw, ciphers) == 1 else {
+            throw failure("ciphers")
+        }
         guard unsafe CHub_SSL_CTX_set1_sigalgs_list(context.raw, signatures) == 1 else { throw failure("signature algorithms") }
         guard unsafe CHub_SSL_CTX_set1_groups_list(context.raw, groups) == 1 else { throw failure("groups") }
         // Idle connections give their record buffers back (2 × 16 KiB); a retried write may come from another address.

@@ -38,6 +38,9 @@ package final class TLSHandler: ChannelDuplexHandler {
     /// Most bytes that reading may cause to be sent while the socket takes nothing.
     private static let maxUnreadAnswers = 16 << 10
 
+    /// A channel's own is the same, and to ask for it costs more than its work.
+    private static let allocator = ByteBufferAllocator()
+
     private let allowsHalfClosure: Bool
     private var connection: TLSConnection
     private var state = State.handshaking
@@ -80,6 +83,9 @@ package final class TLSHandler: ChannelDuplexHandler {
 
     /// Verifies the client's certificate against the authorities of another context; on the channel's event loop.
     package func verifyPeer(by context: TLSContext) throws(TLSError) { try connection.verifyPeer(by: context) }
+
+    /// Gives back the room that messages longer than those to come have left; on the channel's event loop.
+    package func releaseRoom() { connection.trim(keeping: 0) }
 
     // MARK: Life
 
@@ -183,7 +189,7 @@ package final class TLSHandler: ChannelDuplexHandler {
         var size = min(max(hint, 512), Self.readUnit)
         // The state is looked at again after each buffer: the application may have closed the channel.
         while state == .open, !gotCloseNotify {
-            var plaintext = context.channel.allocator.buffer(capacity: size)
+            var plaintext = Self.allocator.buffer(capacity: size)
             let outcome: TLSConnection.Read
             do throws(TLSError) {
                 outcome = try decrypt(into: &plaintext)
@@ -271,7 +277,7 @@ package final class TLSHandler: ChannelDuplexHandler {
 
     /// Encrypts everything up to the mark. Small writes share records.
     private func encrypt(_ context: ChannelHandlerContext) {
-        var batch = CiphertextBatch(unit: Self.writeUnit, allocator: context.channel.allocator)
+        var batch = CiphertextBatch(unit: Self.writeUnit, allocator: Self.allocator)
         do throws(TLSError) {
             while pending.hasMark, var next = pending.popFirst() {
                 // Joining costs a copy; it pays as long as the record is not full.
@@ -317,7 +323,7 @@ package final class TLSHandler: ChannelDuplexHandler {
     private func sendOutput(_ context: ChannelHandlerContext) {
         let count = connection.outputCount
         guard count > 0 else { return }
-        var ciphertext = context.channel.allocator.buffer(capacity: count)
+        var ciphertext = Self.allocator.buffer(capacity: count)
         unsafe connection.drain { _ = unsafe ciphertext.writeBytes($0) }
         context.write(wrapOutboundOut(ciphertext), promise: nil)
         needsFlush = true
@@ -352,7 +358,7 @@ package final class TLSHandler: ChannelDuplexHandler {
     private func sendCloseNotify(_ context: ChannelHandlerContext, promise: EventLoopPromise<Void>?) {
         sentCloseNotify = true
         connection.shutdown()
-        var ciphertext = context.channel.allocator.buffer(capacity: connection.outputCount)
+        var ciphertext = Self.allocator.buffer(capacity: connection.outputCount)
         unsafe connection.drain { _ = unsafe ciphertext.writeBytes($0) }
         needsFlush = false
         context.writeAndFlush(wrapOutboundOut(ciphertext), promise: promise)

@@ -18,8 +18,12 @@ struct BoundOptions: ParsableArguments {
             """)
     var maxHandshakesPerAddress: Int = Environment.option("max-handshakes-per-address", 64)
 
-    @Option(help: "Connections that wait for their handshake; past it the address with the most of them loses its newest.")
-    var maxWaiting: Int = Environment.option("max-waiting", 4096)
+    @Option(
+        help: """
+            Connections that wait for their handshake; past it the address with the most of them loses its newest. As many as nodes: whoever \
+            is refused in a herd tries again only half a minute later.
+            """)
+    var maxWaiting: Int = Environment.option("max-waiting", 16_384)
 
     @Option(help: "All connections, whatever their state; more are closed as they come.")
     var maxConnections: Int = Environment.option("max-connections", 16_384)
@@ -57,7 +61,11 @@ struct BoundOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Time for sending what waits after SIGTERM.", valueName: "seconds"))
     var drain: Seconds = Environment.option("drain", Seconds(5))
 
-    @Option(help: "Event loops. (default: number of cores)")
+    @Option(
+        help: """
+            Event loops. With fewer, each has more to do at once, which costs less per message; more than one is for the handshakes of a \
+            herd. (default: half of the cores)
+            """)
     var threads: Int?
 
     func validate() throws {
@@ -90,7 +98,7 @@ struct BoundOptions: ParsableArguments {
         settings.maxOutput = maxOutput.bytes
         settings.ping = ping.nanoseconds
         settings.drain = drain.nanoseconds
-        settings.threads = threads ?? EdgeServer.coreCount
+        settings.threads = threads ?? max(1, EdgeServer.coreCount / 2)
         settings.legacyIdentity = place.legacyIdentity
         settings.closesExpired = place.closeExpired
         return settings

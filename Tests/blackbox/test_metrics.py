@@ -1,9 +1,11 @@
 """--metrics: the Prometheus text that each stage keeps, read by a parser that is not the hub's."""
 
 import json
+import os
 import re
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, STAGES, Hub, Process, config_map, program, run, wait_until
@@ -55,6 +57,20 @@ def test_the_file_is_kept_fresh_and_never_half_written(tmp_path):
     assert process.stop() == 0
     assert value(read(path), "hub_down_ack_total") == 50, "the last version is written at the end"
     assert [entry.name for entry in tmp_path.iterdir()] == ["down.prom"]
+
+
+def test_measuring_memory_takes_none_to_speak_of(tmp_path):
+    """Five stages share a bound on memory per connection; a buffer for their own measuring must not be a part of it."""
+    resident = []
+    for options in [], ["--metrics", tmp_path / "down.prom", "--metrics-interval", "0.1"]:
+        process = Process([program("hub-dispatch"), "down", *options])
+        process.write(config_map("n", "a", 1))
+        process.wait_lines(lambda lines: len(lines) == 1)
+        time.sleep(0.5)
+        pages = int(Path(f"/proc/{process.process.pid}/statm").read_text().split()[1])
+        resident.append(pages * os.sysconf("SC_PAGE_SIZE"))
+        assert process.stop() == 0
+    assert resident[1] < resident[0] + (1 << 19)
 
 
 def test_a_file_that_cannot_be_written_is_logged_once(tmp_path):

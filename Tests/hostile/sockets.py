@@ -57,10 +57,10 @@ def silent(ground):
     accepted = after["accepted"] - before["accepted"]
     assert accepted >= count, accepted
     refused, late = after["refused_waiting"] - before["refused_waiting"], after["handshake_timeout"] - before["handshake_timeout"]
+    assert refused == 0, refused
     if count > 6_000:
-        assert refused >= count - 4096 - 1000, refused
         assert late >= 64, late
-    return f"64 handshakes at a time, 4,096 wait; {refused:,} closed at once, {late} after 10 s; {count - gone:,} still open at the end"
+    return f"64 handshakes at a time, the others wait; {late} closed after 10 s; {count - gone:,} still open at the end"
 
 
 def slow_handshakes(ground):
