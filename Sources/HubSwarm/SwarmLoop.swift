@@ -76,6 +76,9 @@ final class SwarmLoop {
         node.connection = handler
         let handlers = NIOLoopBound((tls, handler), eventLoop: eventLoop)
         var bootstrap = ClientBootstrap(group: eventLoop).channelOption(.tcpOption(.tcp_nodelay), value: 1)
+        if !settings.sources.isEmpty {
+            bootstrap = bootstrap.bind(to: settings.sources[node.index % settings.sources.count])
+        }
         if handler.isSlow {
             bootstrap =
                 bootstrap.channelOption(.maxMessagesPerRead, value: 1)

@@ -50,6 +50,8 @@ package struct FloodPlan: Sendable, Equatable {
 package struct SwarmSettings: Sendable {
     package var host: String
     package var port: Int
+    /// Addresses of this machine from which connections are made, node by node in turn; the system chooses if there is none.
+    package var sources: [SocketAddress] = []
     /// Nil for plain `ws://`.
     package var tls: TLSContext?
     package var peerName: PeerName

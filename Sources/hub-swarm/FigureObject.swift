@@ -59,6 +59,7 @@ struct FigureObject {
         object.add("p50", Int(histogram.percentile(50)))
         object.add("p90", Int(histogram.percentile(90)))
         object.add("p99", Int(histogram.percentile(99)))
+        object.add("p99.9", Int(histogram.percentile(99.9)))
         object.add("max", Int(histogram.max))
         add(name, object)
     }

@@ -24,6 +24,8 @@ struct Flood: ParsableCommand {
     var size = ByteCount(1024)
     @Option(help: ArgumentHelp("Messages per second of all nodes together; 0 for as fast as possible.", valueName: "number")) var rate = 0.0
     @Option(help: ArgumentHelp("End so long after the first message, sent or not.", valueName: "seconds")) var duration: Seconds?
+    @Option(help: ArgumentHelp("Wait so long between the last connection and the first message.", valueName: "seconds"))
+    var settle = Seconds(0)
     @Option(help: ArgumentHelp("Stay connected so long after the last message.", valueName: "seconds")) var linger = Seconds(0)
     @Option(help: ArgumentHelp("Go on trying to connect for so long.", valueName: "seconds")) var connectTimeout = Seconds(30)
     @OptionGroup var swarm: SwarmOptions
@@ -41,6 +43,10 @@ struct Flood: ParsableCommand {
         }
         let nodes = run.settings.nodes
         _ = try run.connect()
+        if settle.nanoseconds > 0 {
+            let end = monotonicNanoseconds() + settle.nanoseconds
+            _ = try run.wait { _, now in now >= end }
+        }
         let start = monotonicNanoseconds()
         if !run.isTerminated { try run.startFlood() }
         _ = try run.wait { figures, now in

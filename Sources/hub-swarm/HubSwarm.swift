@@ -22,7 +22,7 @@ struct HubSwarmCommand: ParsableCommand {
               'sink' takes the time of sending from the content of a message: the first
               member "sent", a number or a string of digits, in microseconds since 1970
               (no space before the colon). 'generate' writes it at content.data.sent.
-              Percentiles are at most 0.8 % too high.
+              Percentiles are at most 0.1 % too high.
 
             EXAMPLES
               hub-certs token --dir certs > token

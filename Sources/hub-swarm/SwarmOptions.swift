@@ -38,6 +38,11 @@ struct SwarmOptions: ParsableArguments {
     var handshakeTimeout = Seconds(10)
     @Option(help: ArgumentHelp("Pause between two keepalives of a node; 0 sends none.", valueName: "seconds"))
     var keepalive = Seconds(15)
+    @Option(
+        help: ArgumentHelp(
+            "Addresses of this machine to connect from, with commas between; nodes take them in turn. Each has some 28000 ports.",
+            valueName: "addresses"))
+    var source: SourceAddresses?
     @Flag(help: "Connect again after a loss.") var reconnect = false
     @Flag(help: "Resume the TLS session when a node connects again.") var resume = false
 
@@ -56,6 +61,18 @@ struct SwarmOptions: ParsableArguments {
             throw ValidationError("--project-id must be visible ASCII without a slash")
         }
         if !insecure { try join.validateForTLS() }
+    }
+}
+
+/// `127.0.0.2,127.0.0.3`
+struct SourceAddresses: ExpressibleByArgument {
+    let list: [SocketAddress]
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+        let list = parts.compactMap { try? SocketAddress(ipAddress: String($0), port: 0) }
+        guard list.count == parts.count else { return nil }
+        self.list = list
     }
 }
 

@@ -55,6 +55,7 @@ final class SwarmRun {
             peerName: Access.peerName(options.serverName ?? endpoint.host), project: options.projectID, prefix: options.nodes.prefix,
             first: options.nodes.first, nodes: options.nodes.nodes)
         settings.parallel = options.connectParallel
+        settings.sources = options.source?.list ?? []
         settings.handshakeTimeout = options.handshakeTimeout.amount
         settings.keepalive = options.keepalive.amount
         settings.reconnects = options.reconnect

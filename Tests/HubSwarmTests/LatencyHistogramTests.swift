@@ -15,15 +15,15 @@ struct LatencyHistogramTests {
     @Test("small samples are exact")
     func small() {
         var histogram = LatencyHistogram()
-        for value in 1...100 { histogram.record(Int64(value)) }
-        #expect(histogram.percentile(1) == 1)
-        #expect(histogram.percentile(50) == 50)
-        #expect(histogram.percentile(99) == 99)
-        #expect(histogram.percentile(100) == 100)
-        #expect(histogram.mean == 50)
+        for value in 1...1000 { histogram.record(Int64(value)) }
+        #expect(histogram.percentile(1) == 10)
+        #expect(histogram.percentile(50) == 500)
+        #expect(histogram.percentile(99.9) == 999)
+        #expect(histogram.percentile(100) == 1000)
+        #expect(histogram.mean == 500)
     }
 
-    @Test("a percentile is never below the true one, and at most 0.8 % above", arguments: [1.0, 25, 50, 90, 99, 99.9, 100])
+    @Test("a percentile is never below the true one, and at most 0.1 % above", arguments: [1.0, 25, 50, 90, 99, 99.9, 100])
     func large(percent: Double) {
         var random = FastRandom(seed: 7)
         var histogram = LatencyHistogram()
@@ -38,7 +38,7 @@ struct LatencyHistogramTests {
         let truth = samples[Int((percent / 100 * Double(samples.count)).rounded(.up)) - 1]
         let value = histogram.percentile(percent)
         #expect(value >= truth)
-        #expect(Double(value) <= Double(truth) * 1.008)
+        #expect(Double(value) <= Double(truth) * 1.001)
         #expect(histogram.max == samples.last)
     }
 

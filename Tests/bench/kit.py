@@ -1,4 +1,4 @@
-"""Tools of `bin/bench` for rows about fairness: a raw edge, a delaying proxy, a network with a long round trip, one input for two writers."""
+"""Tools of rows about fairness: a raw edge, a delaying proxy, a network with a long round trip, one input for two writers."""
 
 import asyncio
 import base64
