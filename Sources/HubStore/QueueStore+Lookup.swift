@@ -15,7 +15,9 @@ extension QueueStore {
     package func pending(node: Int64, keyHash: UInt64, key: ArraySlice<UInt8>) throws(StoreError) -> (
         id: Int64, isDelete: Bool, version: [UInt8]
     )? {
-        let position = parks.find(Overlay<Park>.hash(node, keyHash)) { $0.row.node == node && $0.row.text.key == key }
+        let position = parks.find(Overlay<Park>.hash(node, keyHash)) {
+            $0.row.node == node && $0.row.text.key == key && !removedPending.contains($0.row.id)
+        }
         if let position {
             let row = parks.items[position].row
             return (row.id, row.isDelete, [UInt8](row.text.version))

@@ -59,6 +59,13 @@ import Testing
             "a message that is refused, replaced and acknowledged before its commit is not written",
             [connect, offer(0, .forced), .tick, .answer(pick: 0, refuses: true, again: false), offer(0), .tick, .answerAll]),
         Case(
+            "a message does not take the place of one that is acknowledged before both are committed",
+            [
+                connect, offer(1, .forced), .tick, .answer(pick: 0, refuses: true, again: false), offer(1), .tick,
+                .answerWho(leavesOut: 0, age: 0),
+                .answerAll, offer(0, .deletePath), offer(1, .forced, 2),
+            ]),
+        Case(
             "a message that moves away lets go what stood behind it",
             {
                 $0.rules.window = 2
