@@ -46,9 +46,8 @@ package struct LatencyHistogram: Sendable, Equatable {
     /// The smallest value that at least `percent` of the samples do not exceed, rounded up to its bucket's end; 0 without samples.
     package func percentile(_ percent: Double) -> Int64 {
         guard count > 0 else { return 0 }
-        // 99.9 % of 1,000 are 999, and not a hair more that would be rounded up to 1,000.
-        let rank = percent / 100 * Double(count) * (1 - 1e-12)
-        let wanted = Swift.max(1, Int(rank.rounded(.up)))
+        // 99.9 % of 1,000 are 999, although the product of the nearest binary numbers is a little more.
+        let wanted = Swift.max(1, Int((percent * Double(count) / 100 * (1 - 1e-12)).rounded(.up)))
         var seen = 0
         for index in buckets.indices {
             seen += Int(buckets[index])
