@@ -56,7 +56,7 @@ struct Verify: ParsableCommand {
 /// Counts what comes; writes nothing.
 final class VerifyStage: Stage {
     private(set) var check = SequenceCheck()
-    /// Monotonic nanoseconds of the first and the last line.
+    /// Monotonic nanoseconds of the first and the last counted message; events about connections come long before.
     private(set) var firstLine: Int64 = 0
     private(set) var lastLine: Int64 = 0
     private(set) var isTerminated = false
@@ -71,7 +71,9 @@ final class VerifyStage: Stage {
     var isDone: Bool { isTerminated || openInputs == 0 || count.map { check.counts.messages >= $0 } ?? false }
 
     func take(_ line: Line, from input: Int, now: Int64) -> String? {
+        let before = check.counts.messages
         check.take(line, now: wallMicroseconds())
+        guard check.counts.messages > before else { return nil }
         lastLine = monotonicNanoseconds()
         if firstLine == 0 { firstLine = lastLine }
         return nil

@@ -8,31 +8,21 @@ import time
 from pathlib import Path
 
 import accounts
-from running import figures, wait_connected
+from running import figures, free_port, wait_connected
 
 NODES = 100
 
 
 def prepared(run):
     """The directories of the hub's and of the edges' certificates. A hub signs them, once."""
-    edges = run.place / "edges"
-    if not (edges / f"edge-{NODES - 1}.crt").exists():
-        hub = run.hub()
-        hub.join(NODES)
-        hub.close()
-    return run.place / "certificates", edges
+    run.certificates(NODES)
+    return run.place / "certificates", run.place / "edges"
 
 
 def swarm(run, port, *arguments):
     edges = run.place / "edges"
     return run.start([run.program("hub-swarm"), *arguments, "--hub", f"127.0.0.1:{port}", "--cert-dir", edges, "--nodes", NODES],
                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition, process, what):
@@ -118,7 +108,8 @@ def serve(run):
         server = run.start(
             ["websocketd", "--address=127.0.0.1", f"--port={port}", "--ssl", f"--sslcert={certificates / 'server.crt'}",
              f"--sslkey={certificates / 'server.key'}", "--loglevel=fatal", "sh", "-c",
-             'while ! [ -e "$1" ]; do sleep 0.2; done; cat "$2"; exec sleep 60', "sh", go, share], stdout=subprocess.DEVNULL)
+             'while ! [ -e "$1" ]; do sleep 0.2; done; cat "$2"; exec sleep 60', "sh", go, share], stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
         wait_for(lambda: listens(port), server, "websocketd")
         measure("websocketd", server, port, go.touch)
     else:

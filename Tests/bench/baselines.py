@@ -62,9 +62,10 @@ def filters(run):
     else:
         skipped["jq"] = "no program jq (package jq)"
     measure("down", [run.program("hub-dispatch"), "down"], down)
-    measure("keepalive", [run.program("hub-keepalive")], up)
-    measure("up", [run.program("hub-dispatch"), "up"], up)
-    measure("keepalive_up", ["sh", "-c", '"$1" | "$2" up', "sh", run.program("hub-keepalive"), run.program("hub-dispatch")], up)
+    measure("keepalive", [run.program("hub-keepalive"), "--control", os.devnull], up)
+    measure("up", [run.program("hub-dispatch"), "up", "--feedback", os.devnull], up)
+    measure("keepalive_up",
+            ["sh", "-c", '"$1" --control /dev/null | "$2" up --feedback /dev/null', "sh", run.program("hub-keepalive"), run.program("hub-dispatch")], up)
     return {**found, **({"skipped": skipped} if skipped else {})}
 
 

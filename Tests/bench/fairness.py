@@ -78,7 +78,7 @@ def slow_one(hub, quick, lane, buffer):
     """One edge reads at 1 KB/s and is sent 16 MiB; 20 others get 100 messages a second."""
     nodes, count, number = 20, 2_000 if quick else 6_000, 16 << 10
     certificates, node = hub.edges, f"slow-{lane}-{buffer or 'usual'}-"
-    hub.join(1, node)
+    hub.swarm("connect", "--nodes", 1, "--prefix", node).communicate(timeout=60)
     sink = hub.swarm("sink", "--nodes", nodes, "--count", count, "--idle", 20)
     wait_connected(nodes, sink)
     outcome, before = {}, hub.memory()
@@ -176,7 +176,7 @@ def queue_killed(run):
     nodes, rate, seconds = 1000, 500, 15 if run.quick else 40
     sink = hub.swarm("sink", "--nodes", nodes, "--idle", 20)
     wait_connected(nodes, sink)
-    hub.join(1, "probe-")
+    hub.swarm("connect", "--nodes", 1, "--prefix", "probe-").communicate(timeout=60)
     probe = RawEdge("probe-0", hub.ports[0], hub.edges)
     probe.keepalive()
     stamps = []

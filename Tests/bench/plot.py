@@ -25,17 +25,18 @@ def points(document, key):
 
 
 def panel(axes, document, series, title, unit):
-    ticks = set()
+    ticks, highest = set(), 0
     for key, (label, colour, mark) in series.items():
         nodes, values, spread = points(document, key)
         if nodes:
             axes.errorbar(nodes, values, yerr=spread, label=label, color=colour, marker=mark, capsize=4, linewidth=1.8)
             ticks |= set(nodes)
+            highest = max(highest, max(value + more for value, more in zip(values, spread[1])))
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel("connected nodes")
     axes.set_ylabel(unit)
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * highest or 1)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(sorted(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -6,7 +6,7 @@ import time
 
 from kit import DelayProxy, LongNetwork
 from results import Figure, Goal, Row
-from running import figures, wait_connected
+from running import figures, kilobytes_more, wait_connected
 
 LATENCIES = ("p50", "p90", "p99", "p99.9", "max")
 CPU = [Figure("cpu_us", "CPU per message", "µs"), Figure("user_us", "  of it in user mode", "µs"), Figure("system_us", "  in the kernel", "µs")]
@@ -31,6 +31,7 @@ def megabytes(hub):
 
 def downstream(run, lane):
     nodes, count = 100, 20_000 if run.quick else 100_000
+    run.certificates(nodes)
     hub = run.hub()
     sink = hub.swarm("sink", "--nodes", nodes, "--count", count, "--idle", 20, "--duration", 200)
     wait_connected(nodes, sink)
@@ -64,6 +65,7 @@ def ack_delay(run):
 
 def upstream(run):
     nodes, count = 100, 200 if run.quick else 1000
+    run.certificates(nodes)
     verify = run.verify()
     hub = run.hub(output=verify.stdin)
     verify.stdin.close()
@@ -82,6 +84,7 @@ def upstream(run):
 
 def light(run):
     count = 500 if run.quick else 3000
+    run.certificates(10)
     hub = run.hub()
     sink = hub.swarm("sink", "--nodes", 10, "--count", count, "--idle", 20, "--duration", 100)
     wait_connected(10, sink)
@@ -95,8 +98,8 @@ def light(run):
 def handshakes(run):
     """The first connection of each node in the second part is a full handshake too."""
     nodes, rounds = 100, 4 if run.quick else 11
+    run.certificates(nodes)
     hub = run.hub()
-    hub.join(nodes)
     start = hub.usage()
     full = figures(hub.swarm("connect", "--nodes", nodes, "--rounds", rounds))
     middle = hub.usage()
@@ -118,8 +121,8 @@ def handshakes(run):
 
 def idle(run):
     nodes, seconds = 1000, 10 if run.quick else 30
+    run.certificates(nodes)
     hub = run.hub()
-    hub.join(nodes)
     before = hub.memory()
     process = hub.swarm("connect", "--nodes", nodes, "--hold", seconds + 30)
     wait_connected(nodes, process)
@@ -129,8 +132,7 @@ def idle(run):
     end = hub.usage()
     process.terminate()
     process.communicate(timeout=60)
-    more = {stage: (size - before[stage]) / nodes / 1024 for stage, size in after.items()}
-    return {"kb_per_connection": sum(more.values()), "wsserve_kb_per_connection": more["wsserve"], **megabytes(hub),
+    return {**kilobytes_more(after, before, nodes), **megabytes(hub),
             "cpu_ms_per_second": sum(end.since(start).values()) / (end.moment - start.moment) * 1e3}
 
 
@@ -166,7 +168,6 @@ def round_trip(run):
 
     def measure(number, port_of, options=()):
         hub = run.hub(options=options)
-        hub.join(1)
         sink = hub.swarm("sink", "--nodes", 1, "--count", number, "--idle", 20, port=port_of(hub))
         wait_connected(1, sink)
         before = hub.usage()
@@ -182,6 +183,7 @@ def round_trip(run):
         narrow, _ = measure(100, port_of, ("--queue-opt", "--window", "--queue-opt", "1"))
         return {"rate": rate, "cpu_us": used, "rate_with_window_1": narrow}
 
+    run.certificates(1)
     if reason is None:
         with LongNetwork(0.025):
             return {"by": "netem", **both(lambda hub: None)}

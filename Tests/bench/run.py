@@ -32,7 +32,7 @@ from table import table
 
 EPILOG = """
 examples:
-  bin/bench                                          the figures to beat, three runs each, about a quarter of an hour
+  bin/bench                                          the figures to beat, three runs each, some minutes
   bin/bench --quick --row acknowledged --runs 1      one row, in some seconds
   bin/bench --json new.json --compare old.json       what has changed
   bin/bench --row figures --baselines                also cat, jq, websockets, websocketd, openssl and sqlite3

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +14,13 @@ import accounts
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("down", "queue", "wsserve", "keepalive", "up")
+
+
+def free_port():
+    """A port that is free now, for a server that shall have the same one after a restart."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Skipped(Exception):
@@ -27,10 +35,17 @@ class Run:
         self.directory = Path(tempfile.mkdtemp(prefix="run-", dir=place))
         self._hubs, self._processes = [], []
 
-    def hub(self, output=subprocess.DEVNULL, options=(), state=None):
+    def hub(self, output=subprocess.DEVNULL, options=(), state=None, port=0):
         """A hub of its own state. Only one at a time: all have the same certificates."""
-        self._hubs.append(Hub(self, self.directory / f"hub-{len(self._hubs)}", output, options, state))
+        self._hubs.append(Hub(self, self.directory / f"hub-{len(self._hubs)}", output, options, state, port))
         return self._hubs[-1]
+
+    def certificates(self, nodes, prefix="edge-", options=()):
+        """Certificates for these nodes, made by a hub that ends: neither their making nor what it left in memory is in a later figure."""
+        if not (self.place / "edges" / f"{prefix}{nodes - 1}.crt").exists():
+            hub = self.hub(options=options)
+            figures(hub.swarm("connect", "--nodes", nodes, "--prefix", prefix, "--connect-parallel", 512), 600)
+            hub.close()
 
     def program(self, name):
         return str(self.programs / name)
@@ -64,7 +79,7 @@ class Run:
 class Hub:
     """One running hub on free ports, with its input in our hands."""
 
-    def __init__(self, owner, directory, output, options, state):
+    def __init__(self, owner, directory, output, options, state, port):
         self.owner, self.programs, self.directory = owner, owner.programs, directory
         directory.mkdir()
         self.run, self.state = directory / "run", state or directory / "queue.db"
@@ -73,8 +88,8 @@ class Hub:
         self.input, writer = os.pipe()
         self.errors = open(directory / "errors", "wb")
         self.process = subprocess.Popen(
-            [ROOT / "bin/hub", "run", "--dir", self.certificates, "--state", self.state, "--run-dir", self.run, "--listen", "127.0.0.1:0",
-             "--certs-listen", "127.0.0.1:0", "--advertise", "127.0.0.1", *map(str, options)],
+            [ROOT / "bin/hub", "run", "--dir", self.certificates, "--state", self.state, "--run-dir", self.run, "--listen",
+             f"127.0.0.1:{port}", "--certs-listen", "127.0.0.1:0", "--advertise", "127.0.0.1", *map(str, options)],
             stdin=self.input, stdout=output, stderr=self.errors,
             env={**{name: value for name, value in os.environ.items() if not name.startswith("HUB_")}, "HUB_BIN_DIR": str(self.programs)})
         os.close(self.input)
@@ -123,10 +138,6 @@ class Hub:
              "--token-file", self.certificates / "token", "--cert-dir", self.edges],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def join(self, nodes, prefix="edge-"):
-        """Certificates for these nodes, so that no later figure contains their making."""
-        return figures(self.swarm("connect", "--nodes", nodes, "--prefix", prefix), 600)
-
     def feed(self, *arguments):
         return subprocess.run([self.programs / "hub-swarm", "generate", *map(str, arguments)], stdout=self.input, check=True)
 
@@ -170,6 +181,12 @@ class Hub:
                 self.process.kill()
                 self.process.wait()
             self.errors.close()
+
+
+def kilobytes_more(after, before, count):
+    """Memory that each of `count` connections has cost: of all stages together, and of hub-wsserve alone. The launcher knows no connections."""
+    more = {stage: (after[stage] - before[stage]) / count / 1024 for stage in (*STAGES, "certs")}
+    return {"kb_per_connection": sum(more.values()), "wsserve_kb_per_connection": more["wsserve"]}
 
 
 class Usage:

@@ -195,7 +195,40 @@ def test_upgrade_keepalives_and_acknowledgements_have_the_recorded_form():
     assert figures["received"] == figures["distinct"] == figures["acks"] == 6
     assert figures["duplicates"] == 0 and figures["errors"] == {} and figures["complete"] is True
     assert figures["latency_us"]["samples"] == 6
-    assert 0 <= figures["latency_us"]["p50"] <= figures["latency_us"]["p99"] <= figures["latency_us"]["max"] < 30_000_000
+    assert 0 <= figures["latency_us"]["p50"] <= figures["latency_us"]["p99"] <= figures["latency_us"]["p99.9"] <= figures["latency_us"]["max"] < 30_000_000
+
+
+def test_nodes_take_turns_at_the_source_addresses():
+    addresses = {}
+
+    def on_open(edge):
+        addresses[edge.node] = edge.writer.get_extra_info("peername")[0]
+        edge.send(config_map(edge.node, 1, 1))
+
+    with FakeHub(on_open=on_open) as hub:
+        done, _ = swarm("sink", "--nodes", 4, "--count", 4, "--source", "127.0.0.2,127.0.0.3", port=hub.port)
+        assert done.returncode == 0, done.stderr
+    assert addresses == {"edge-0": "127.0.0.2", "edge-1": "127.0.0.3", "edge-2": "127.0.0.2", "edge-3": "127.0.0.3"}
+
+
+@pytest.mark.parametrize("addresses", ["", "localhost", "127.0.0.2,", "127.0.0.2;127.0.0.3"])
+def test_a_source_that_is_no_address_is_wrong_usage(addresses):
+    done, _ = swarm("sink", "--source", addresses, port=9)
+    assert done.returncode == 64 and b"--source" in done.stderr
+
+
+def test_a_flood_begins_after_its_pause():
+    opened, first = [], []
+
+    def on_message(edge, message):
+        if message["route"]["operation"] != "keepalive":
+            first.append(time.monotonic())
+
+    with FakeHub(on_open=lambda edge: opened.append(time.monotonic()), on_message=on_message) as hub:
+        done, figures = swarm("flood", "--count", 3, "--settle", 1, "--linger", 0.2, port=hub.port)
+        assert done.returncode == 0, done.stderr
+    assert len(first) == 3 and min(first) - max(opened) >= 0.9
+    assert figures["seconds"] < 0.9
 
 
 def test_duplicates_latency_and_what_is_not_acknowledged():
