@@ -6,8 +6,6 @@ internal import HubQueue
 internal import HubStore
 
 extension QueueStage {
-    static let statusInterval: Int64 = 10_000_000_000
-
     package var figures: [Figure] {
         var figures = Figure.counters(machine.counters.members)
         figures += [
@@ -47,8 +45,7 @@ extension QueueStage {
 
     /// Writes the nodes that have messages in flight, one JSON object each.
     func writeStatus(_ now: Int64) {
-        guard let path = settings.statusFile else { return }
-        statusDue = now + Self.statusInterval
+        guard status != nil else { return }
         var bytes: [UInt8] = []
         for node in machine.flights {
             bytes.append("{\"node\":")
@@ -60,7 +57,7 @@ extension QueueStage {
             bytes.append("}\n")
         }
         do throws(PipeError) {
-            try AtomicFile.write(bytes, to: path)
+            try status?.write(bytes, now: now)
         } catch {
             notify(Notice(.error, "status_failed", ["reason": error.description]))
         }

@@ -23,8 +23,8 @@ package final class QueueStage: Stage {
     var pendingRows = 0
     /// When the rows are counted again.
     var countDue: Int64 = 0
-    /// When the status file is written again.
-    var statusDue: Int64 = 0
+    /// The nodes that have messages in flight.
+    var status: StatusFile?
     private var openInputs: Int
     private var isTerminated = false
     private var terminatedAt: Int64 = 0
@@ -60,6 +60,7 @@ package final class QueueStage: Stage {
         self.store = store
         self.output = output
         self.receipts = receipts.map { ReceiptBook($0) }
+        status = settings.statusFile.map { StatusFile($0) }
         self.wallClock = wallClock
         self.notify = notify
         openInputs = settings.inputCount - (settings.hasFeedback ? 1 : 0)
@@ -123,7 +124,7 @@ package final class QueueStage: Stage {
     // MARK: Time
 
     package var deadline: Int64? {
-        settings.statusFile == nil ? workDue : min(workDue ?? .max, statusDue)
+        status?.deadline(workDue) ?? workDue
     }
 
     private var workDue: Int64? {
@@ -148,7 +149,7 @@ package final class QueueStage: Stage {
             try load(now)
             if isIdle { try tidy(now) }
         }
-        if settings.statusFile != nil, now >= statusDue { writeStatus(now) }
+        if status?.isDue(now) ?? false { writeStatus(now) }
         try send(now)
         try refillReceipts(now)
         // New messages stay on disk before the bound is reached: then the cloud need not wait for a slow node.

@@ -12,8 +12,7 @@ final class KeepaliveStage: Stage {
     private var openInputs: Int
     private let live: LineWriter
     private let control: LineWriter
-    private let statusFile: String?
-    private var statusDue: Int64 = 0
+    private var status: StatusFile?
     private let rejects: Rejects
     private let logger: Logger
     private var wasListening = true
@@ -23,7 +22,6 @@ final class KeepaliveStage: Stage {
 
     /// Output that may wait before input is left alone.
     private static let fullAt = 1 << 20
-    private static let statusInterval: Int64 = 10_000_000_000
 
     init(
         timeout: Int64, inputCount: Int, live: LineWriter, control: LineWriter, statusFile: String?, rejects: Rejects, logger: Logger
@@ -32,7 +30,7 @@ final class KeepaliveStage: Stage {
         openInputs = inputCount
         self.live = live
         self.control = control
-        self.statusFile = statusFile
+        status = statusFile.map { StatusFile($0) }
         self.rejects = rejects
         self.logger = logger
         KeepaliveMonitor.question(time: wallMicroseconds()).append(to: &control.buffer)
@@ -70,8 +68,7 @@ final class KeepaliveStage: Stage {
     var deadline: Int64? {
         let now = monotonicNanoseconds()
         let next = monitor.deadline(now: now)
-        guard statusFile != nil else { return next }
-        return min(next ?? .max, statusDue)
+        return status?.deadline(next) ?? next
     }
 
     func tick(now: Int64) {
@@ -82,14 +79,12 @@ final class KeepaliveStage: Stage {
         }
         deliver()
         wasListening = isListening
-        if statusFile != nil, now >= statusDue { writeStatus(now) }
+        if status?.isDue(now) ?? false { writeStatus(now) }
     }
 
     private func writeStatus(_ now: Int64) {
-        guard let statusFile else { return }
-        statusDue = now + Self.statusInterval
         do throws(PipeError) {
-            try AtomicFile.write(monitor.status(), to: statusFile)
+            try status?.write(monitor.status(), now: now)
         } catch {
             logger.error("status_failed", metadata: ["reason": "\(error.description)"])
         }
@@ -109,7 +104,7 @@ final class KeepaliveStage: Stage {
     }
 
     func reported() {
-        if statusFile != nil {
+        if status != nil {
             writeStatus(monotonicNanoseconds())
         } else {
             StandardError.write(String(decoding: monitor.status(), as: UTF8.self))
