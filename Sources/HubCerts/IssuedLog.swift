@@ -64,20 +64,17 @@ package struct IssuedRecord: Sendable, Equatable {
     /// - Returns: nil when `line` is no record.
     package init?(_ line: some Collection<UInt8>) {
         guard let object = FlatJSON(line) else { return nil }
-        func text(_ name: String) -> String? {
-            if case .string(let value)? = object[name] { value } else { nil }
-        }
-        guard let node = text("node") else { return nil }
+        guard let node = object.text("node") else { return nil }
         self.node = node
-        time = text("time").flatMap(Timestamp.parse) ?? 0
-        serial = text("serial") ?? ""
-        sha256 = text("sha256") ?? ""
-        notBefore = text("not_before").flatMap(Timestamp.parse)
-        notAfter = text("not_after").flatMap(Timestamp.parse) ?? .max
-        remote = text("remote") ?? ""
-        credential = text("by").flatMap(Credential.init) ?? .token
-        issuer = text("issuer")
-        token = text("token").map { SpentToken(id: $0, expiry: text("token_expires").flatMap(Timestamp.parse) ?? .max) }
+        time = object.text("time").flatMap(Timestamp.parse) ?? 0
+        serial = object.text("serial") ?? ""
+        sha256 = object.text("sha256") ?? ""
+        notBefore = object.text("not_before").flatMap(Timestamp.parse)
+        notAfter = object.text("not_after").flatMap(Timestamp.parse) ?? .max
+        remote = object.text("remote") ?? ""
+        credential = object.text("by").flatMap(Credential.init) ?? .token
+        issuer = object.text("issuer")
+        token = object.text("token").map { SpentToken(id: $0, expiry: object.text("token_expires").flatMap(Timestamp.parse) ?? .max) }
     }
 
     /// The record as a line, with its newline.

@@ -32,6 +32,18 @@ package struct FlatJSON: Sendable, Equatable {
         members.first { $0.name == name }?.value
     }
 
+    /// The value of a member that is a string.
+    package func text(_ name: String) -> String? {
+        guard case .string(let value)? = self[name] else { return nil }
+        return value
+    }
+
+    /// The value of a member that is a whole number in the range of 64 bits.
+    package func integer(_ name: String) -> Int64? {
+        guard case .number(let digits)? = self[name] else { return nil }
+        return Int64(digits)
+    }
+
     /// The member that Go's decoder would put into a field called `name`.
     package func goField(_ name: String) -> Value? {
         self[name] ?? members.first { $0.name.lowercased() == name.lowercased() }?.value

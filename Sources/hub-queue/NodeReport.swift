@@ -96,15 +96,3 @@ struct NodeReport {
         return result
     }
 }
-
-extension FlatJSON {
-    fileprivate func text(_ name: String) -> String? {
-        guard case .string(let value)? = self[name] else { return nil }
-        return value
-    }
-
-    fileprivate func integer(_ name: String) -> Int64? {
-        guard case .number(let digits)? = self[name] else { return nil }
-        return Int64(digits)
-    }
-}
