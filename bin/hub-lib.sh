@@ -58,3 +58,8 @@ default_run_dir() {
 runs_in() { # DIRECTORY
     { read -r hub_pid <"$1/hub.pid" && kill -0 "$hub_pid"; } 2>/dev/null
 }
+
+# The directory where the stages of that hub keep their metrics.
+metrics_dir() { # RUN-DIRECTORY
+    { cat "$1/metrics.dir" || printf '%s\n' "$1"; } 2>/dev/null
+}
