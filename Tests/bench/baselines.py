@@ -44,15 +44,20 @@ def upward_file(run, count):
     return path
 
 
+def cost(arguments, source, count):
+    """What a program costs for each of `count` lines of a file."""
+    with open(source, "rb") as lines:
+        seconds, user, system = accounts.run_and_account(
+            [*map(str, arguments)], stdin=lines, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return {"cpu_us": (user + system) / count * 1e6, "user_us": user / count * 1e6, "system_us": system / count * 1e6, "rate": count / seconds}
+
+
 def filters(run):
     count = 20_000 if run.quick else 200_000
     down, up, found, skipped = lines_file(run, count), upward_file(run, count), {}, {}
 
     def measure(name, arguments, source, number=count):
-        with open(source, "rb") as lines, open(os.devnull, "wb") as nowhere:
-            seconds, user, system = accounts.run_and_account([*map(str, arguments)], stdin=lines, stdout=nowhere, stderr=subprocess.DEVNULL)
-        found[name] = {"cpu_us": (user + system) / number * 1e6, "user_us": user / number * 1e6, "system_us": system / number * 1e6,
-                       "rate": number / seconds}
+        found[name] = cost(arguments, source, number)
 
     for chain in (1, 3, 5):
         measure(f"cat_{chain}", ["sh", "-c", " | ".join(["cat"] * chain)], down)
@@ -66,7 +71,7 @@ def filters(run):
     measure("up", [run.program("hub-dispatch"), "up", "--feedback", os.devnull], up)
     measure("keepalive_up",
             ["sh", "-c", '"$1" --control /dev/null | "$2" up --feedback /dev/null', "sh", run.program("hub-keepalive"), run.program("hub-dispatch")], up)
-    return {**found, **({"skipped": skipped} if skipped else {})}
+    return {**found, "skipped": skipped}
 
 
 def store(run):
@@ -78,15 +83,8 @@ def store(run):
         with open(plain, "rb") as source, open(routed, "wb") as output:
             subprocess.run([run.program("hub-dispatch"), "down"], stdin=source, stdout=output, stderr=subprocess.DEVNULL, check=True)
 
-    def measure(name, arguments, source, **options):
-        with open(source, "rb") as lines:
-            seconds, user, system = accounts.run_and_account(
-                arguments, stdin=lines, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
-        found[name] = {"cpu_us": (user + system) / count * 1e6, "user_us": user / count * 1e6, "system_us": system / count * 1e6,
-                       "rate": count / seconds}
-
     state = run.directory / "queue.db"
-    measure("hub_queue", [run.program("hub-queue"), "--state", str(state)], routed)
+    found["hub_queue"] = cost([run.program("hub-queue"), "--state", state], routed, count)
     shown = subprocess.run([run.program("hub-queue"), "nodes", "--state", str(state)], capture_output=True, check=True)
     found["hub_queue"]["rows"] = shown.stdout.count(b"\n")
     if shutil.which("sqlite3"):
@@ -99,12 +97,12 @@ def store(run):
                     output.write(("BEGIN;\n" if number % 100 == 0 else "") + f"INSERT INTO lines(line) VALUES('{text}');\n"
                                  + ("COMMIT;\n" if number % 100 == 99 else ""))
         target = run.directory / "lines.db"
-        measure("sqlite3", ["sqlite3", str(target)], script)
+        found["sqlite3"] = cost(["sqlite3", target], script, count)
         with sqlite3.connect(target) as connection:
             found["sqlite3"]["rows"] = connection.execute("SELECT count(*) FROM lines").fetchone()[0]
     else:
         skipped["sqlite3"] = "no program sqlite3 (package sqlite3)"
-    return {**found, **({"skipped": skipped} if skipped else {})}
+    return {**found, "skipped": skipped}
 
 
 def shown(names, figure="cpu_us", unit="µs"):

@@ -6,8 +6,7 @@ import subprocess
 import time
 
 from results import Figure, Row
-from rows import CPU, MEMORY, RATE, latencies, megabytes, shown
-from running import figures, wait_connected
+from rows import CPU, MEMORY, RATE, delivered, latencies
 
 # The nodes of the rows, and those that have the most versions; each node has a hundred.
 NODES = 100
@@ -47,21 +46,12 @@ def known(run, versions):
     made = make(run, versions)
     making, state = time.monotonic() - begun, run.directory / "state.db"
     shutil.copyfile(made, state)
-    count = 20_000 if run.quick else 100_000
     begun = time.monotonic()
     hub = run.hub(state=state)
     opened = time.monotonic() - begun
-    sink = hub.swarm("sink", "--nodes", NODES, "--count", count, "--idle", 30, "--duration", 200)
-    wait_connected(NODES, sink)
-    time.sleep(0.5)
-    before = hub.usage()
-    hub.feed("--nodes", NODES, "--count", count, "--size", 1024)
-    result = figures(sink)
-    time.sleep(0.5)
-    used = hub.usage().per(count, before)
-    return {**used, "queue_us": used["by_stage_us"]["queue"], "rate": result["rate"], "latency_us": shown(result), **megabytes(hub),
-            "queue_mb": hub.memory()["queue"] / 1e6, "file_mb": made.stat().st_size / 1e6, "open_seconds": opened, "making_seconds": making,
-            "versions": versions}
+    found = delivered(hub, NODES, 20_000 if run.quick else 100_000, idle=30)
+    return {**found, "queue_us": found["by_stage_us"]["queue"], "queue_mb": found["by_stage_mb"]["queue"], "file_mb": made.stat().st_size / 1e6,
+            "open_seconds": opened, "making_seconds": making, "versions": versions}
 
 
 def rows(numbers):
